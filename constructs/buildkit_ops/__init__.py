@@ -1,0 +1,1 @@
+"""What runs after synth: the cache's key space and the operator's view of it. Imports no CDK."""

@@ -1,0 +1,1 @@
+"""The application's stacks: define, connect, grant, output."""
