@@ -1,0 +1,64 @@
+"""Read the configuration, define the stacks, synthesize."""
+
+import sys
+from pathlib import Path
+
+import aws_cdk as cdk
+from aws_cdk import aws_iam as iam
+
+from cdk_buildkit import CacheScope
+from stacks.builders import BuildersStack
+from stacks.cache import CacheStack
+from stacks.config import Config, ConfigError, load_config
+from stacks.network import NetworkStack
+
+
+def define_stacks(app: cdk.App, config: Config) -> None:
+    """Put every stack that the configuration asks for into the app."""
+    deployment = config.deployment
+    network = NetworkStack(
+        app, f"{deployment.name}-network", config=config.network, description="Network of the BuildKit builders"
+    )
+    fleets = config.builders
+    cache = CacheStack(
+        app,
+        f"{deployment.name}-cache",
+        config=config.cache,
+        architectures=sorted({each for fleet in fleets.values() for each in fleet.architectures}),
+        scopes=[CacheScope(fleet.cache.write) for fleet in fleets.values()],
+        longest_build=max(fleet.longest_build for fleet in fleets.values()),
+        description="Layer cache of the BuildKit builders",
+    )
+    for name, fleet in fleets.items():
+        BuildersStack(
+            app,
+            f"{deployment.name}-builders-{name}",
+            name=name,
+            config=fleet,
+            buildkit=config.buildkit,
+            vpc=network.vpc,
+            zone=network.zone,
+            caches=cache.buckets,
+            description=f"BuildKit builders of the fleet {name}",
+        )
+    for key, value in deployment.tags.items():
+        cdk.Tags.of(app).add(key, value)
+    if deployment.permissions_boundary:
+        boundary = iam.ManagedPolicy.from_managed_policy_name(network, "Boundary", deployment.permissions_boundary)
+        iam.PermissionsBoundary.of(app).apply(boundary)
+
+
+def main() -> None:
+    """Synthesize the stacks of the configuration that the context key `config` names."""
+    app = cdk.App()
+    path = Path(app.node.try_get_context("config") or "builders.toml")
+    try:
+        config = load_config(path)
+    except ConfigError as error:
+        sys.exit(str(error))
+    define_stacks(app, config)
+    app.synth()
+
+
+if __name__ == "__main__":
+    main()

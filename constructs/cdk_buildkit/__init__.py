@@ -1,0 +1,25 @@
+"""AWS CDK constructs for shared, keyless BuildKit builders with an S3 layer cache."""
+
+from buildkit_ops.architecture import Architecture
+from buildkit_ops.cache_expiration import CacheExpiration, expiration_margin_days
+from buildkit_ops.cache_scope import CacheOptions, CacheScope, cache_name, cache_options
+from cdk_buildkit.builder_capacity import BuilderCapacity
+from cdk_buildkit.buildkit_release import BuildKitRelease
+from cdk_buildkit.cache_bucket import CacheBucket
+from cdk_buildkit.ec2_builder_fleet import Ec2BuilderFleet
+from cdk_buildkit.store_volume import StoreVolume
+
+__all__ = [
+    "Architecture",
+    "BuildKitRelease",
+    "BuilderCapacity",
+    "CacheBucket",
+    "CacheExpiration",
+    "CacheOptions",
+    "CacheScope",
+    "Ec2BuilderFleet",
+    "StoreVolume",
+    "cache_name",
+    "cache_options",
+    "expiration_margin_days",
+]

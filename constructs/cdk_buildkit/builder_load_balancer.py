@@ -1,0 +1,97 @@
+"""The one address of a fleet: an internal network load balancer with a port per architecture."""
+
+from datetime import timedelta
+
+from aws_cdk import Duration
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_elasticloadbalancingv2 as elbv2
+from aws_cdk import aws_route53 as route53
+from aws_cdk import aws_route53_targets as route53_targets
+from constructs import Construct
+
+from buildkit_ops.architecture import Architecture
+
+BUILDKIT_PORT = 1234
+"""The port on which buildkitd listens on every builder."""
+
+LONGEST_TCP_IDLE = Duration.seconds(6000)
+"""The longest that a network load balancer allows: a build may be silent for as long as one RUN step."""
+
+LONGEST_DEREGISTRATION_DELAY = timedelta(hours=1)
+"""The longest that a target group allows."""
+
+
+class BuilderLoadBalancer(Construct):
+    """A TCP load balancer that never cuts a running build, and the fleet's private DNS name for it.
+
+    It passes TLS through: buildkitd itself checks the clients. One build is one HTTP/2 connection, so balancing
+    connections balances builds.
+
+    Args:
+        vpc: Where it listens, in the private subnets.
+        longest_build: How long a builder that is unhealthy or deregistered keeps its connections.
+        zone: The private hosted zone that holds the fleet's name.
+        record_name: The fleet's name in the zone.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,  # noqa: A002 - the name that every construct gives it
+        *,
+        vpc: ec2.IVpc,
+        longest_build: timedelta,
+        zone: route53.IPrivateHostedZone,
+        record_name: str,
+    ) -> None:
+        super().__init__(scope, id)
+        self._vpc = vpc
+        self._longest_build = longest_build
+        self.security_group = ec2.SecurityGroup(
+            self, "SecurityGroup", vpc=vpc, description="Clients of the builders", allow_all_outbound=False
+        )
+        self.load_balancer = elbv2.NetworkLoadBalancer(
+            self,
+            "Resource",
+            vpc=vpc,
+            internet_facing=False,
+            cross_zone_enabled=True,
+            security_groups=[self.security_group],
+        )
+        self.domain_name = f"{record_name}.{zone.zone_name}"
+        route53.ARecord(
+            self,
+            "Record",
+            zone=zone,
+            record_name=record_name,
+            target=route53.RecordTarget.from_alias(route53_targets.LoadBalancerTarget(self.load_balancer)),
+        )
+
+    def add_target_group(self, architecture: Architecture) -> elbv2.NetworkTargetGroup:
+        """Listen on the architecture's port, and return the target group that its builders join."""
+        group = elbv2.NetworkTargetGroup(
+            self,
+            f"{architecture.construct_id}Targets",
+            vpc=self._vpc,
+            port=BUILDKIT_PORT,
+            protocol=elbv2.Protocol.TCP,
+            target_type=elbv2.TargetType.INSTANCE,
+            connection_termination=False,
+            deregistration_delay=Duration.seconds(
+                int(min(self._longest_build, LONGEST_DEREGISTRATION_DELAY).total_seconds())
+            ),
+            health_check=elbv2.HealthCheck(protocol=elbv2.Protocol.TCP, interval=Duration.seconds(10)),
+        )
+        # A drain closes buildkitd's listener: the target turns unhealthy while its builds still run.
+        group.set_attribute("target_health_state.unhealthy.connection_termination.enabled", "false")
+        group.set_attribute(
+            "target_health_state.unhealthy.draining_interval_seconds", str(int(self._longest_build.total_seconds()))
+        )
+        self.load_balancer.add_listener(
+            f"{architecture.construct_id}Listener",
+            port=architecture.port,
+            protocol=elbv2.Protocol.TCP,
+            tcp_idle_timeout=LONGEST_TCP_IDLE,
+            default_target_groups=[group],
+        )
+        return group

@@ -1,0 +1,133 @@
+"""The S3 bucket in which the builders of one architecture share layers."""
+
+from collections.abc import Sequence
+
+from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_s3 as s3
+from constructs import Construct
+
+from buildkit_ops.cache_expiration import CacheExpiration
+from buildkit_ops.cache_scope import CacheScope
+
+
+class CacheBucket(Construct):
+    """A BuildKit layer cache for one architecture, divided into scopes that do not see each other.
+
+    One bucket an architecture, because buildx sends one `--cache-to` to the builders of every architecture, and in
+    one bucket the last export of a name would overwrite the other's manifest (docker/buildx#1044).
+
+    The bucket takes TLS only, encrypts at rest, blocks public access, has its ACLs off and no versions, and
+    removes uploads that were cut off. Each scope has one lifecycle rule for manifests and one for blobs, with ages
+    that `CacheExpiration` has checked: no manifest outlives a blob that it names.
+
+    Args:
+        scopes: The scopes that the bucket holds.
+        expiration: The ages at which S3 removes what no export refreshes. Default: `CacheExpiration()`.
+        encryption_key: A KMS key for encryption at rest. Whoever is granted a scope is granted the key's use.
+            Default: keys that S3 manages (SSE-S3).
+        removal_policy: What becomes of the bucket when its stack is deleted. A bucket that is to be destroyed must
+            be empty by then. Default: retained.
+        bucket: An existing bucket. Its encryption, policy and lifecycle rules stay its owner's: none is added.
+            Default: a new bucket.
+
+    Raises:
+        ValueError: No scope is given, one is given twice, or a setting of a new bucket is given beside an existing
+            one.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,  # noqa: A002 - the name that every construct gives it
+        *,
+        scopes: Sequence[CacheScope],
+        expiration: CacheExpiration | None = None,
+        encryption_key: kms.IKey | None = None,
+        removal_policy: RemovalPolicy | None = None,
+        bucket: s3.IBucket | None = None,
+    ) -> None:
+        super().__init__(scope, id)
+        if not scopes or len(set(scopes)) < len(scopes):
+            names = [each.name for each in scopes]
+            raise ValueError(f"a cache bucket holds at least one scope, each named once; got {names}: list each once")
+        if bucket and (expiration or removal_policy):
+            raise ValueError(
+                "an existing bucket keeps its owner's lifecycle rules and removal policy; got `bucket` together with "
+                "`expiration` or `removal_policy`: leave those out, and set the rules where the bucket is made"
+            )
+        self.scopes = tuple(scopes)
+        self.encryption_key = encryption_key
+        self.bucket = bucket or s3.Bucket(
+            self,
+            "Bucket",
+            encryption=s3.BucketEncryption.KMS if encryption_key else s3.BucketEncryption.S3_MANAGED,
+            encryption_key=encryption_key,
+            bucket_key_enabled=True if encryption_key else None,
+            enforce_ssl=True,
+            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+            object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
+            removal_policy=removal_policy or RemovalPolicy.RETAIN,
+            lifecycle_rules=_lifecycle_rules(self.scopes, expiration or CacheExpiration()),
+        )
+
+    def grant_read(self, scope: CacheScope, grantee: iam.IGrantable) -> iam.Grant:
+        """Let a builder import from a scope, and nothing more.
+
+        Raises:
+            ValueError: The bucket does not hold the scope.
+        """
+        return self._grant(scope, grantee, ["s3:GetObject"], ["kms:Decrypt"])
+
+    def grant_read_write(self, scope: CacheScope, grantee: iam.IGrantable) -> iam.Grant:
+        """Let a builder import from a scope and export to it. It cannot delete: only the lifecycle rules do.
+
+        Raises:
+            ValueError: The bucket does not hold the scope.
+        """
+        return self._grant(
+            scope,
+            grantee,
+            ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"],
+            ["kms:Decrypt", "kms:GenerateDataKey"],
+        )
+
+    def _grant(
+        self, scope: CacheScope, grantee: iam.IGrantable, object_actions: list[str], key_actions: list[str]
+    ) -> iam.Grant:
+        # The bucket's own grants would add deletion, tagging and listing of versions: see BuildKit's calls in the
+        # S3 cache's source (HeadObject, GetObject, PutObject, multipart, CopyObject).
+        if scope not in self.scopes:
+            held = ", ".join(each.name for each in self.scopes)
+            raise ValueError(f"the cache bucket holds the scopes {held}; got {scope.name!r}: add it to the bucket")
+        grant = iam.Grant.add_to_principal(
+            grantee=grantee,
+            actions=object_actions,
+            resource_arns=[self.bucket.arn_for_objects(f"{scope.prefix}*")],
+        ).combine(
+            # Without a condition: where a caller may not list, S3 answers a missing key with 403 instead of 404,
+            # and BuildKit then fails the export.
+            iam.Grant.add_to_principal(
+                grantee=grantee, actions=["s3:ListBucket"], resource_arns=[self.bucket.bucket_arn]
+            )
+        )
+        return grant.combine(self.encryption_key.grant(grantee, *key_actions)) if self.encryption_key else grant
+
+
+def _lifecycle_rules(scopes: Sequence[CacheScope], expiration: CacheExpiration) -> list[s3.LifecycleRule]:
+    rules = [s3.LifecycleRule(id="cut-off-uploads", abort_incomplete_multipart_upload_after=Duration.days(1))]
+    for scope in scopes:
+        rules += [
+            s3.LifecycleRule(
+                id=f"{scope.name}-manifests",
+                prefix=scope.manifests_prefix,
+                expiration=Duration.days(expiration.manifest_days),
+            ),
+            s3.LifecycleRule(
+                id=f"{scope.name}-blobs",
+                prefix=scope.blobs_prefix,
+                expiration=Duration.days(expiration.blob_days),
+            ),
+        ]
+    return rules

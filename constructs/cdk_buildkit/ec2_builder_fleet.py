@@ -1,0 +1,206 @@
+"""A fleet of BuildKit builders on EC2: one trust tier, with a role, an address and a cache scope of its own."""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+
+import jsii
+from aws_cdk import Duration, Stack, Tags
+from aws_cdk import aws_autoscaling as autoscaling
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_route53 as route53
+from aws_cdk import aws_secretsmanager as secretsmanager
+from constructs import Construct
+
+from buildkit_ops.architecture import Architecture
+from buildkit_ops.cache_scope import CacheScope
+from cdk_buildkit.builder_capacity import BuilderCapacity, has_instance_store
+from cdk_buildkit.builder_host import BuilderHost
+from cdk_buildkit.builder_load_balancer import BUILDKIT_PORT, BuilderLoadBalancer
+from cdk_buildkit.buildkit_release import BuildKitRelease
+from cdk_buildkit.cache_bucket import CacheBucket
+from cdk_buildkit.store_volume import StoreVolume
+
+_LATEST_AMI = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-{}"
+_SESSION_MANAGER_ACTIONS = (
+    "ssm:UpdateInstanceInformation",
+    "ssmmessages:CreateControlChannel",
+    "ssmmessages:CreateDataChannel",
+    "ssmmessages:OpenControlChannel",
+    "ssmmessages:OpenDataChannel",
+)
+
+
+@jsii.implements(iam.IGrantable, ec2.IConnectable)
+class Ec2BuilderFleet(Construct):
+    """BuildKit on Auto Scaling groups, one for each architecture, behind one internal address.
+
+    Clients reach `domain_name` with mutual TLS, on the port of the architecture that they build for, from where
+    `connections` admits them. They hold no cache credential: the builders' role reads and writes the cache.
+
+    Args:
+        vpc: Where the builders run, in its private subnets with egress.
+        zone: The private hosted zone for the fleet's name.
+        record_name: The fleet's name in the zone, which its server certificate must carry.
+        caches: The cache bucket of each architecture. The fleet has builders of exactly these architectures.
+        write: The scope that the fleet exports to and imports from. One fleet a scope: that is the trust tier.
+        read: Further scopes that it may import from. Who reads a scope sees its sources: `mode=max` holds every
+            stage. Default: none.
+        certificate: The server certificate, a JSON secret with the keys `ca.crt`, `tls.crt` and `tls.key`, in PEM.
+        capacities: Capacity and instance types of each architecture. Default: `BuilderCapacity()` for each.
+        longest_build: The longest build that a builder is kept for.
+        store_volume: The volume for the store of instance types without local NVMe. Default: `StoreVolume()`.
+        release: The BuildKit that they run. Default: `BuildKitRelease()`.
+
+    Raises:
+        ValueError: There is no cache, a capacity is given for an architecture without a cache, an instance type is
+            of another architecture, or a scope is not in the buckets.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,  # noqa: A002 - the name that every construct gives it
+        *,
+        vpc: ec2.IVpc,
+        zone: route53.IPrivateHostedZone,
+        record_name: str,
+        caches: Mapping[Architecture, CacheBucket],
+        write: CacheScope,
+        read: Sequence[CacheScope] = (),
+        certificate: secretsmanager.ISecret,
+        capacities: Mapping[Architecture, BuilderCapacity] | None = None,
+        longest_build: timedelta = timedelta(hours=1),
+        store_volume: StoreVolume | None = None,
+        release: BuildKitRelease | None = None,
+    ) -> None:
+        super().__init__(scope, id)
+        self.architectures = tuple(caches)
+        self._capacities = {each: BuilderCapacity() for each in caches} | dict(capacities or {})
+        if not caches or set(self._capacities) > set(caches):
+            raise ValueError(
+                "a fleet has builders of the architectures that it has a cache for; got caches for "
+                f"{[each.value for each in caches]}, capacities for {[each.value for each in capacities or {}]}: "
+                "give a CacheBucket for each architecture"
+            )
+        self._vpc = vpc
+        self._release = release or BuildKitRelease()
+        self._store_volume = store_volume or StoreVolume()
+        self._longest_build = longest_build
+        self._certificate = certificate
+
+        self._host = BuilderHost(self, "Host")
+        self.role = self._create_role()
+        for cache in caches.values():
+            cache.grant_read_write(write, self.role)
+            for each in read:
+                cache.grant_read(each, self.role)
+
+        self._load_balancer = BuilderLoadBalancer(
+            self, "LoadBalancer", vpc=vpc, longest_build=longest_build, zone=zone, record_name=record_name
+        )
+        self.domain_name = self._load_balancer.domain_name
+        self._security_group = ec2.SecurityGroup(self, "SecurityGroup", vpc=vpc, description="BuildKit builders")
+        self._security_group.connections.allow_from(
+            self._load_balancer.security_group, ec2.Port.tcp(BUILDKIT_PORT), "Clients, through the load balancer"
+        )
+        for architecture, cache in caches.items():
+            self._add_builders(architecture, cache)
+
+    @property
+    @jsii.member(jsii_name="grantPrincipal")
+    def grant_principal(self) -> iam.IPrincipal:
+        """The builders' role."""
+        return self.role
+
+    @property
+    @jsii.member(jsii_name="connections")
+    def connections(self) -> ec2.Connections:
+        """Who may reach the fleet; the default port covers every architecture. Nobody may at first."""
+        ports = [architecture.port for architecture in self.architectures]
+        return ec2.Connections(
+            security_groups=[self._load_balancer.security_group],
+            default_port=ec2.Port.tcp_range(min(ports), max(ports)),
+        )
+
+    def _create_role(self) -> iam.Role:
+        role = iam.Role(
+            self,
+            "Role",
+            assumed_by=iam.ServicePrincipal("ec2.amazonaws.com"),
+            description="BuildKit builders: their cache scopes, their certificate, their host files, Session Manager",
+        )
+        self._host.grant_boot(role)
+        self._certificate.grant_read(role)
+        # AWS's managed policy for Session Manager would add parameters, patches and inventory. These calls take no
+        # resource: https://docs.aws.amazon.com/systems-manager/latest/userguide/getting-started-create-iam-instance-profile.html
+        iam.Grant.add_to_principal(grantee=role, actions=list(_SESSION_MANAGER_ACTIONS), resource_arns=["*"])
+        return role
+
+    def _add_builders(self, architecture: Architecture, cache: CacheBucket) -> None:
+        capacity = self._capacities[architecture]
+        instance_types = capacity.instance_types_for(architecture)
+        group = autoscaling.AutoScalingGroup(
+            self,
+            f"{architecture.construct_id}Builders",
+            vpc=self._vpc,
+            vpc_subnets=ec2.SubnetSelection(subnet_type=ec2.SubnetType.PRIVATE_WITH_EGRESS),
+            min_capacity=capacity.min_capacity,
+            max_capacity=capacity.max_capacity,
+            mixed_instances_policy=autoscaling.MixedInstancesPolicy(
+                launch_template=self._launch_template(architecture, cache, capacity, instance_types),
+                launch_template_overrides=[
+                    autoscaling.LaunchTemplateOverrides(instance_type=ec2.InstanceType(each)) for each in instance_types
+                ],
+                instances_distribution=autoscaling.InstancesDistribution(
+                    on_demand_percentage_above_base_capacity=0 if capacity.spot else 100,
+                    on_demand_allocation_strategy=autoscaling.OnDemandAllocationStrategy.PRIORITIZED,
+                    spot_allocation_strategy=autoscaling.SpotAllocationStrategy.PRICE_CAPACITY_OPTIMIZED,
+                ),
+            ),
+            # EC2's checks alone: a builder that drains, or has as many builds as it takes, is unhealthy to the load
+            # balancer and must live on.
+            health_checks=autoscaling.HealthChecks.ec2(grace_period=Duration.minutes(5)),
+        )
+        group.attach_to_network_target_group(self._load_balancer.add_target_group(architecture))
+        Tags.of(group).add("Name", self.node.path)
+
+    def _launch_template(
+        self,
+        architecture: Architecture,
+        cache: CacheBucket,
+        capacity: BuilderCapacity,
+        instance_types: Sequence[str],
+    ) -> ec2.LaunchTemplate:
+        root = ec2.BlockDeviceVolume.ebs(20, volume_type=ec2.EbsDeviceVolumeType.GP3, encrypted=True)
+        block_devices = [ec2.BlockDevice(device_name="/dev/xvda", volume=root)]
+        if not all(map(has_instance_store, instance_types)):
+            block_devices.append(self._store_volume.as_block_device("/dev/sdb"))
+        template = ec2.LaunchTemplate(
+            self,
+            f"{architecture.construct_id}Template",
+            machine_image=ec2.MachineImage.resolve_ssm_parameter_at_launch(_LATEST_AMI.format(architecture)),
+            instance_type=ec2.InstanceType(instance_types[0]),
+            role=self.role,
+            security_group=self._security_group,
+            associate_public_ip_address=False,
+            require_imdsv2=True,
+            http_put_response_hop_limit=1,
+            block_devices=block_devices,
+            user_data=self._host.user_data(
+                {
+                    "AWS_REGION": Stack.of(self).region,
+                    "AWS_BUCKET": cache.bucket.bucket_name,
+                    "CERTIFICATE_SECRET": self._certificate.secret_arn,
+                    "BUILDKIT_ARCHIVE": self._release.archive_url(architecture),
+                    "BUILDKIT_ARCHIVE_SHA256": self._release.sha256[architecture],
+                    "LONGEST_BUILD_SECONDS": str(int(self._longest_build.total_seconds())),
+                }
+            ),
+        )
+        if capacity.ami_id:
+            # CDK knows an AMI's id only together with its region, which is open here.
+            resource = template.node.default_child
+            assert isinstance(resource, ec2.CfnLaunchTemplate)  # noqa: S101 - for the type checker
+            resource.add_property_override("LaunchTemplateData.ImageId", capacity.ami_id)
+        return template

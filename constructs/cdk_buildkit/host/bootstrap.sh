@@ -1,0 +1,37 @@
+#!/bin/bash
+# The second stage of a builder's boot, run once by loader.sh: install what the AMI lacks and BuildKit, then start it.
+# What every boot needs (store, certificate, IMDS rule) is in units that buildkitd.service requires.
+set -euo pipefail
+
+host=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+
+install_packages() {
+  local missing=()
+  command -v iptables >/dev/null || missing+=(iptables-nft)
+  command -v mdadm >/dev/null || missing+=(mdadm)
+  if ((${#missing[@]})); then
+    dnf install --assumeyes --quiet --setopt=install_weak_deps=False "${missing[@]}"
+  fi
+}
+
+install_buildkit() {
+  local archive=$host/buildkit.tar.gz
+  curl --fail --silent --show-error --location --retry 5 --retry-all-errors --output "$archive" "$BUILDKIT_ARCHIVE"
+  echo "$BUILDKIT_ARCHIVE_SHA256  $archive" | sha256sum --check --strict --quiet
+  tar --extract --gzip --file "$archive" --directory /usr/local
+  rm "$archive"
+}
+
+install_units() {
+  install -D --mode=0644 "$host/buildkitd.toml" /etc/buildkit/buildkitd.toml
+  install --mode=0644 "$host"/*.service /etc/systemd/system/
+  # A unit's stop timeout cannot come from its environment file.
+  install -d /etc/systemd/system/buildkitd.service.d
+  printf '[Service]\nTimeoutStopSec=%s\n' "$LONGEST_BUILD_SECONDS" >/etc/systemd/system/buildkitd.service.d/stop.conf
+  systemctl daemon-reload
+}
+
+install_packages
+install_buildkit
+install_units
+systemctl enable --now buildkitd.service

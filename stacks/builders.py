@@ -1,0 +1,78 @@
+"""One fleet of builders: its trust tier's role, address and scope."""
+
+from collections.abc import Mapping
+
+from aws_cdk import CfnOutput, Size, Stack
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_route53 as route53
+from aws_cdk import aws_secretsmanager as secretsmanager
+from constructs import Construct
+
+from cdk_buildkit import (
+    Architecture,
+    BuilderCapacity,
+    BuildKitRelease,
+    CacheBucket,
+    CacheScope,
+    Ec2BuilderFleet,
+    StoreVolume,
+)
+from stacks.config import BuildkitConfig, FleetConfig
+
+
+class BuildersStack(Stack):
+    """Gives `fleet`, and as outputs what a client needs to find it."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,  # noqa: A002 - the name that every construct gives it
+        *,
+        name: str,
+        config: FleetConfig,
+        buildkit: BuildkitConfig,
+        vpc: ec2.IVpc,
+        zone: route53.IPrivateHostedZone,
+        caches: Mapping[Architecture, CacheBucket],
+        description: str,
+    ) -> None:
+        super().__init__(scope, id, description=description)
+        write = CacheScope(config.cache.write)
+        self.fleet = Ec2BuilderFleet(
+            self,
+            "Fleet",
+            vpc=vpc,
+            zone=zone,
+            record_name=name,
+            caches={architecture: caches[architecture] for architecture in config.architectures},
+            write=write,
+            read=[CacheScope(each) for each in config.cache.read if each != write.name],
+            certificate=secretsmanager.Secret.from_secret_name_v2(self, "Certificate", config.certificate_secret),
+            capacities={architecture: _capacity(config, architecture) for architecture in config.architectures},
+            longest_build=config.longest_build,
+            store_volume=StoreVolume(
+                size=Size.gibibytes(config.volume.size_gib),
+                iops=config.volume.iops,
+                throughput=config.volume.throughput,
+            ),
+            release=BuildKitRelease(version=buildkit.version, url=buildkit.url, sha256=buildkit.sha256),
+        )
+        CfnOutput(self, "DomainName", value=self.fleet.domain_name, description="The fleet's address in the VPC")
+        CfnOutput(self, "WriteScope", value=write.name, description="The cache scope that the fleet exports to")
+        for architecture in config.architectures:
+            CfnOutput(
+                self,
+                f"{architecture.construct_id}Endpoint",
+                value=f"tcp://{self.fleet.domain_name}:{architecture.port}",
+                description=f"The endpoint of a buildx remote builder for {architecture.platform}",
+            )
+
+
+def _capacity(config: FleetConfig, architecture: Architecture) -> BuilderCapacity:
+    return BuilderCapacity(
+        min_capacity=config.min_capacity,
+        max_capacity=config.max_capacity,
+        instance_types=config.instance_types.get(architecture),
+        spot=config.spot,
+        ami_id=config.ami.get(architecture),
+    )
