@@ -18,6 +18,8 @@ from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
+from local.first_process import run_as_first_process
+
 UPLINK = "tap0"
 DNS_SERVER = "10.0.2.3"
 """Where slirp4netns answers DNS."""
@@ -166,15 +168,7 @@ def _be_first_process(go: int, command: Sequence[str]) -> int:
         ["ip", "link", "set", "lo", "up"],
     ):
         subprocess.run(line, check=True)
-    child = subprocess.Popen(command)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda number, _: child.send_signal(number))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    while True:  # as the first process it also buries orphans
-        pid, status = os.wait()
-        if pid == child.pid:
-            exit_code = os.waitstatus_to_exitcode(status)
-            return exit_code if exit_code >= 0 else 128 - exit_code
+    return run_as_first_process(command)
 
 
 def _die_with_parent() -> None:

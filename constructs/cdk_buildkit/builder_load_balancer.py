@@ -18,7 +18,8 @@ LONGEST_TCP_IDLE = Duration.seconds(6000)
 """The longest that a network load balancer allows: a build may be silent for as long as one RUN step."""
 
 LONGEST_DEREGISTRATION_DELAY = timedelta(hours=1)
-"""The longest that a target group allows."""
+"""The longest that a target group allows
+(https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_TargetGroupAttribute.html)."""
 
 
 class BuilderLoadBalancer(Construct):
@@ -32,6 +33,9 @@ class BuilderLoadBalancer(Construct):
         longest_build: How long a builder that is unhealthy or deregistered keeps its connections.
         zone: The private hosted zone that holds the fleet's name.
         record_name: The fleet's name in the zone.
+
+    Raises:
+        ValueError: `longest_build` is longer than a deregistered target can be kept.
     """
 
     def __init__(
@@ -45,6 +49,11 @@ class BuilderLoadBalancer(Construct):
         record_name: str,
     ) -> None:
         super().__init__(scope, id)
+        if longest_build > LONGEST_DEREGISTRATION_DELAY:
+            raise ValueError(
+                f"longest_build is at most {LONGEST_DEREGISTRATION_DELAY}, as long as a load balancer keeps a builder "
+                f"that leaves; got {longest_build}: lower it"
+            )
         self._vpc = vpc
         self._longest_build = longest_build
         self.security_group = ec2.SecurityGroup(
@@ -77,9 +86,7 @@ class BuilderLoadBalancer(Construct):
             protocol=elbv2.Protocol.TCP,
             target_type=elbv2.TargetType.INSTANCE,
             connection_termination=False,
-            deregistration_delay=Duration.seconds(
-                int(min(self._longest_build, LONGEST_DEREGISTRATION_DELAY).total_seconds())
-            ),
+            deregistration_delay=Duration.seconds(int(self._longest_build.total_seconds())),
             health_check=elbv2.HealthCheck(protocol=elbv2.Protocol.TCP, interval=Duration.seconds(10)),
         )
         # A drain closes buildkitd's listener: the target turns unhealthy while its builds still run.

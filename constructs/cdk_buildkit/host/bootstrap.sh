@@ -6,9 +6,9 @@ set -euo pipefail
 host=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 install_packages() {
-  local missing=()
+  local missing=() disks=(/dev/disk/by-id/nvme-Amazon_EC2_NVMe_Instance_Storage_*-ns-1)
   command -v iptables >/dev/null || missing+=(iptables-nft)
-  command -v mdadm >/dev/null || missing+=(mdadm)
+  ((${#disks[@]} < 2)) || command -v mdadm >/dev/null || missing+=(mdadm)
   if ((${#missing[@]})); then
     dnf install --assumeyes --quiet --setopt=install_weak_deps=False "${missing[@]}"
   fi

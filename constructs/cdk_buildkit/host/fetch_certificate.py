@@ -16,7 +16,7 @@ FILES = ("ca.crt", "tls.crt", "tls.key")
 def main() -> None:
     """Fetch the secret that CERTIFICATE_SECRET names, and write its three PEM files."""
     secret = os.environ["CERTIFICATE_SECRET"]
-    command = ["aws", "secretsmanager", "get-secret-value", "--secret-id", secret]
+    command = ["aws", "--region", os.environ["AWS_REGION"], "secretsmanager", "get-secret-value", "--secret-id", secret]
     answer = subprocess.run(
         [*command, "--query", "SecretString", "--output", "text"], check=True, stdout=subprocess.PIPE, text=True
     )

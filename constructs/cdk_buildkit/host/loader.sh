@@ -11,7 +11,7 @@ source "$configuration/environment"
 set +a
 
 mkdir -p "$directory"
-aws s3 cp --only-show-errors "$HOST_FILES" "$directory/host.zip"
+aws --region "$AWS_REGION" s3 cp --only-show-errors "$HOST_FILES" "$directory/host.zip"
 python3 -m zipfile --extract "$directory/host.zip" "$directory"
 cd "$directory"
 sha256sum --check --strict --quiet "$configuration/host.sha256"

@@ -1,0 +1,139 @@
+"""A builder on this machine: namespaces in place of an instance, booted from a launch template's user data."""
+
+import itertools
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from local.guest.imds import metadata
+from local.vpc import GATEWAY, Vpc
+
+_NAMESPACES = ("--mount", "--net", "--pid", "--ipc", "--uts", "--fork", "--kill-child", "--mount-proc")
+_numbers = itertools.count(1)
+
+
+class BuilderError(Exception):
+    """A builder did not boot; the message says why and where its console is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstanceProfile:
+    """What the metadata service tells an instance of its role.
+
+    Args:
+        role_name: The role.
+        credentials: `AccessKeyId`, `SecretAccessKey`, `Token`, `Expiration`, and what else the service answers.
+    """
+
+    role_name: str
+    credentials: Mapping[str, str]
+
+
+class Builder:
+    """One instance. Made in a sandbox; `destroy` loses its disks, `drain` lets its builds end first.
+
+    Args:
+        vpc: The network that it joins.
+        directory: Where its disks are kept; removed with it.
+        user_data: The launch template's user data, as it stands.
+        profile: The role's credentials.
+        region: The region that the metadata service names.
+        environment: What the host's environment file says differently here.
+
+    Raises:
+        BuilderError: It did not boot.
+    """
+
+    def __init__(
+        self,
+        vpc: Vpc,
+        directory: Path,
+        *,
+        user_data: str,
+        profile: InstanceProfile,
+        region: str,
+        environment: Mapping[str, str],
+    ) -> None:
+        number = next(_numbers)
+        self.instance_id = f"i-{number:017x}"
+        self.address = vpc.next_address()
+        self._directory = directory / self.instance_id
+        self._directory.mkdir(parents=True)
+        self.console = directory / f"{self.instance_id}.log"
+        report_read, report_write = os.pipe()
+        plan = self._directory / "plan.json"
+        plan.touch(mode=0o600)
+        plan.write_text(
+            json.dumps(
+                {
+                    "directory": str(self._directory),
+                    "report_fd": report_write,
+                    "address": f"{self.address}/16",
+                    "gateway": GATEWAY,
+                    "user_data": user_data,
+                    "environment": dict(environment),
+                    "aws": shutil.which("aws", path=str(Path(sys.executable).parent)),
+                    "metadata": metadata(
+                        instance_id=self.instance_id,
+                        region=region,
+                        role_name=profile.role_name,
+                        credentials=profile.credentials,
+                    ),
+                }
+            )
+        )
+        init = [sys.executable, "-m", "local.first_process", sys.executable, "-m", "local.guest.init", str(plan)]
+        with self.console.open("wb") as console:
+            self._process = subprocess.Popen(
+                ["unshare", *_NAMESPACES, *init],
+                pass_fds=[report_write],
+                stdout=console,
+                stderr=console,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        os.close(report_write)
+        self._first_process = self._find_first_process()
+        vpc.connect(self._first_process, str(number))
+        with os.fdopen(report_read) as report:
+            words = report.readline().strip()
+        if words != "ready":
+            self.destroy()
+            raise BuilderError(
+                f"a builder did not boot: {words or 'its init died'}; the end of its console {self.console}:\n"
+                + "\n".join(self.console.read_text(errors="replace").splitlines()[-20:])
+            )
+
+    def drain(self) -> int:
+        """Stop its units in order, as a shutdown does, so that running builds end; then lose its disks.
+
+        Returns:
+            Its init's exit code.
+        """
+        os.kill(self._first_process, signal.SIGTERM)
+        exit_code = self._process.wait()
+        self.destroy()
+        return exit_code
+
+    def destroy(self) -> None:
+        """End it at once, as a spot interruption without notice would, and remove its disks."""
+        self._process.kill()
+        self._process.wait()
+        # Its namespaces go with its first process, and its mounts with them.
+        while Path(f"/proc/{self._first_process}").exists():
+            time.sleep(0.01)
+        shutil.rmtree(self._directory)
+
+    def _find_first_process(self) -> int:
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
+        while not (child := children.read_text().strip()):
+            if self._process.poll() is not None:
+                raise BuilderError(f"a builder's namespaces could not be made; see {self.console}")
+        return int(child)

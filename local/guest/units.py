@@ -1,0 +1,191 @@
+"""Run systemd units as systemd would, as far as the builder's units go: a directive that is not known is refused."""
+
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+UNIT_DIRECTORY = Path("/etc/systemd/system")
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin"
+"""The search path that systemd gives to services."""
+
+_HEEDED = {
+    "Unit": {"Requires", "After", "Before", "Wants", "Description", "Documentation"},
+    "Service": {
+        *("Type", "RemainAfterExit", "EnvironmentFile", "ExecStart", "ExecStop", "SuccessExitStatus"),
+        *("Restart", "RestartSec", "TimeoutStopSec", "KillMode"),
+    },
+    "Install": {"WantedBy"},
+}
+_WITHOUT_MEANING_HERE = {"Delegate", "LimitNOFILE", "LimitNPROC", "TasksMax", "OOMScoreAdjust"}
+
+
+class UnitError(Exception):
+    """A unit cannot be read, or did not start."""
+
+
+class Unit:
+    """A service unit with its drop-ins, read from the unit directory."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._directives: dict[str, list[str]] = {}
+        path = UNIT_DIRECTORY / name
+        if not path.exists():
+            raise UnitError(f"there is no unit {name} in {UNIT_DIRECTORY}")
+        for file in (path, *sorted(path.with_name(f"{name}.d").glob("*.conf"))):
+            self._read(file)
+
+    def _read(self, file: Path) -> None:
+        section = ""
+        for line in file.read_text().splitlines():
+            if not line or line.startswith("#"):
+                continue
+            if line.startswith("["):
+                section = line.strip("[]")
+                continue
+            key, _, value = line.partition("=")
+            if key not in _HEEDED.get(section, set()) | _WITHOUT_MEANING_HERE:
+                raise UnitError(f"{file}: no meaning is known here for {key} in [{section}]")
+            self._directives.setdefault(key, []).append(value)
+
+    def words(self, key: str) -> list[str]:
+        """Return the directive's words over all its lines."""
+        return [word for value in self._directives.get(key, []) for word in value.split()]
+
+    def lines(self, key: str) -> list[str]:
+        """Return the directive's lines."""
+        return self._directives.get(key, [])
+
+    def last(self, key: str, default: str) -> str:
+        """Return the directive's value, the last line winning."""
+        return self._directives.get(key, [default])[-1]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The service's environment: the search path and the environment files."""
+        variables = {"PATH": PATH}
+        for file in self.lines("EnvironmentFile"):
+            for line in Path(file).read_text().splitlines():
+                name, separator, value = line.partition("=")
+                if separator and not line.startswith("#"):
+                    variables[name] = value
+        return variables
+
+
+class UnitManager:
+    """Starts, restarts and stops units, and says so to a log."""
+
+    def __init__(self, log: Callable[[str], None]) -> None:
+        self._log = log
+        self._lock = threading.RLock()
+        self._started: dict[str, Unit] = {}
+        self._services: dict[str, _Service] = {}
+
+    def start(self, name: str) -> None:
+        """Start a unit after what it requires; does nothing when it runs.
+
+        Raises:
+            UnitError: It, or one that it requires, does not start.
+        """
+        with self._lock:
+            if name in self._started:
+                return
+            unit = Unit(name)
+            for required in unit.words("Requires"):
+                self.start(required)
+            self._log(f"starting {name}")
+            if unit.last("Type", "simple") == "oneshot":
+                for line in unit.lines("ExecStart"):
+                    _run(unit, line)
+            else:
+                self._services[name] = _Service(unit, self._log)
+            self._started[name] = unit
+
+    def stop(self, name: str) -> None:
+        """Stop a unit as its directives say, and wait for it; does nothing when it does not run."""
+        with self._lock:
+            unit = self._started.pop(name, None)
+            service = self._services.pop(name, None)
+        if service:
+            service.stop()
+        elif unit:
+            for line in unit.lines("ExecStop"):
+                _run(unit, line)
+
+    def stop_all(self) -> None:
+        """Stop every unit, the last started first."""
+        for name in reversed(list(self._started)):
+            self.stop(name)
+
+    def is_active(self, name: str) -> bool:
+        """Tell whether a unit is started."""
+        return name in self._started
+
+
+class _Service:
+    """A long-running service: waits for its readiness, restarts it, ends it."""
+
+    def __init__(self, unit: Unit, log: Callable[[str], None]) -> None:
+        self._unit = unit
+        self._log = log
+        self._stopping = threading.Event()
+        self._process = self._launch()
+        self._watcher = threading.Thread(target=self._watch, daemon=True)
+        self._watcher.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        timeout = float(self._unit.last("TimeoutStopSec", "90"))
+        with suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGTERM)
+        try:
+            exit_code = self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self._log(f"{self._unit.name} did not stop in {timeout:g} s: killing it")
+            os.killpg(self._process.pid, signal.SIGKILL)
+            exit_code = self._process.wait()
+        successes = {"0", *self._unit.words("SuccessExitStatus")}
+        self._log(f"{self._unit.name} {'stopped' if str(exit_code) in successes else 'failed'} with code {exit_code}")
+
+    def _launch(self) -> subprocess.Popen[bytes]:
+        (line,) = self._unit.lines("ExecStart")
+        if self._unit.last("Type", "simple") != "notify":
+            return subprocess.Popen(shlex.split(line), env=self._unit.environment, start_new_session=True)
+        address = f"/run/{self._unit.name}.notify"
+        Path(address).unlink(missing_ok=True)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notifications:
+            notifications.bind(address)
+            notifications.settimeout(0.2)
+            environment: Mapping[str, str] = {**self._unit.environment, "NOTIFY_SOCKET": address}
+            process = subprocess.Popen(shlex.split(line), env=environment, start_new_session=True)
+            while process.poll() is None:
+                with suppress(TimeoutError):
+                    if b"READY=1" in notifications.recv(4096).split(b"\n"):
+                        return process
+        raise UnitError(f"{self._unit.name} ended with code {process.returncode} before it was ready")
+
+    def _watch(self) -> None:
+        while True:
+            exit_code = self._process.wait()
+            if self._stopping.is_set() or self._unit.last("Restart", "no") != "always":
+                return
+            self._log(f"{self._unit.name} ended with code {exit_code}: restarting it")
+            time.sleep(float(self._unit.last("RestartSec", "0.1")))
+            try:
+                self._process = self._launch()
+            except UnitError as error:
+                self._log(str(error))
+                return
+
+
+def _run(unit: Unit, line: str) -> None:
+    exit_code = subprocess.run(shlex.split(line), env=unit.environment, check=False).returncode
+    if exit_code:
+        raise UnitError(f"{unit.name}: {line} ended with code {exit_code}")

@@ -1,0 +1,29 @@
+"""Which architecture an EC2 instance type has, told by its name: nothing is looked up."""
+
+import re
+
+from buildkit_ops.architecture import Architecture
+
+DEFAULT_INSTANCE_TYPES = {
+    Architecture.ARM64: ("c7gd.2xlarge", "m7gd.2xlarge", "c6gd.2xlarge", "m6gd.2xlarge"),
+    Architecture.X86_64: ("c6id.2xlarge", "m6id.2xlarge", "c5d.2xlarge", "m5d.2xlarge"),
+}
+"""Types with 8 vCPUs and local NVMe, the preferred first."""
+
+_INSTANCE_TYPE = re.compile(
+    r"(?P<family>[a-z]{1,8})(?P<generation>[0-9]{1,2})(?P<attributes>[a-z-]{0,16})\.[a-z0-9][a-z0-9-]{0,24}"
+)
+
+
+def instance_type_architecture(name: str) -> Architecture | None:
+    """Tell an instance type's architecture, or None where the name is not of an instance type for Linux.
+
+    A `g` among the attributes after the generation is a Graviton processor, `c7gd`; the first of them, `a1`, has
+    none. A `g` before it is a graphics family, `g5`, of either architecture
+    (https://docs.aws.amazon.com/ec2/latest/instancetypes/instance-type-names.html). `mac` types run macOS.
+    """
+    match = _INSTANCE_TYPE.fullmatch(name)
+    if not match or match["family"] == "mac":
+        return None
+    graviton = "g" in match["attributes"] or match["family"] == "a"
+    return Architecture.ARM64 if graviton else Architecture.X86_64

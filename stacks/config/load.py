@@ -1,0 +1,162 @@
+"""Makes the configuration from its file: every default filled in, every problem reported at once."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from buildkit_ops.architecture import Architecture
+from stacks.config import rules
+from stacks.config.document import read_document, shown
+from stacks.config.instance_types import DEFAULT_INSTANCE_TYPES
+from stacks.config.problems import ConfigError, KeyPath, Problem, RefusalError
+from stacks.config.settings import (
+    DEFAULT_SHA256,
+    BuildkitConfig,
+    CacheConfig,
+    Config,
+    DeploymentConfig,
+    FleetConfig,
+    NetworkConfig,
+    architectures_in_use,
+)
+from stacks.config.structure import structure, unknown_key
+from stacks.config.values import check_name
+
+_Settings = TypeVar("_Settings")
+_Value = TypeVar("_Value")
+
+
+def load_config(path: Path) -> Config:
+    """Read a deployment's configuration.
+
+    Raises:
+        ConfigError: The file is missing, is no TOML, or says what is not allowed. Its words name every problem, one a
+            line in the order of the file, and how to mend it.
+    """
+    document = read_document(path)
+    reading = _Reading(document)
+    config = reading.config()
+    if not config:
+        in_order = sorted(reading.problems, key=lambda problem: _position(document, problem.path))
+        raise ConfigError("\n".join([f"{shown(path)} is refused:", *map(str, in_order)]))
+    return config
+
+
+class _Reading:
+    """One reading of a document, which goes on after a problem so that all are found."""
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        self.problems: list[Problem] = []
+        self._document = document
+
+    def config(self) -> Config | None:
+        """Return the configuration, or None where `problems` says why there is none."""
+        sections = [field.name for field in fields(Config)]
+        self.problems += [unknown_key((), key, sections) for key in self._document if key not in sections]
+        deployment = self._settings(self._document.get("deployment", {}), DeploymentConfig, ("deployment",))
+        name = (deployment or DeploymentConfig()).name
+        network = self._settings(_with_zone_name(self._document.get("network", {}), name), NetworkConfig, ("network",))
+        cache = self._settings(self._document.get("cache", {}), CacheConfig, ("cache",))
+        buildkit = self._settings(self._document.get("buildkit", {}), BuildkitConfig, ("buildkit",))
+        builders = self._fleets(name)
+        if network:
+            self.problems += rules.network_problems(network)
+        if cache:
+            self.problems += rules.cache_problems(cache, builders)
+        if buildkit:
+            buildkit = replace(buildkit, sha256={**DEFAULT_SHA256, **buildkit.sha256})
+            self.problems += rules.buildkit_problems(buildkit, builders)
+        if self.problems or not (deployment and network and cache and buildkit):
+            return None
+        used = architectures_in_use(builders)
+        return Config(
+            deployment=deployment,
+            network=network,
+            cache=replace(cache, bucket_names=_those_of(used, cache.bucket_names)),
+            buildkit=replace(buildkit, sha256=_those_of(used, buildkit.sha256)),
+            builders=builders,
+        )
+
+    def _fleets(self, deployment_name: str) -> dict[str, FleetConfig]:
+        path = ("builders",)
+        tables = self._document.get("builders", {})
+        if not isinstance(tables, dict) or not tables:
+            self._refuse(path, RefusalError(tables, "at least one fleet", "add a table [builders.main]"))
+            return {}
+        fleets = {}
+        for name, table in tables.items():
+            try:
+                check_name(name)
+            except RefusalError as error:
+                self._refuse((*path, name), error)
+                continue
+            fleet = self._settings(_with_fleet_defaults(table, name, deployment_name), FleetConfig, (*path, name))
+            if fleet:
+                self.problems += rules.fleet_problems(name, fleet)
+                fleets[name] = _completed(fleet)
+        self.problems += rules.tier_problems(fleets)
+        if len(fleets) == len(tables):
+            # A fleet that could not be read may be the one that writes the scope.
+            self.problems += rules.reader_problems(fleets)
+        return fleets
+
+    def _settings(self, value: object, kind: type[_Settings], path: KeyPath) -> _Settings | None:
+        settings, problems = structure(value, kind, path)
+        self.problems += problems
+        return settings
+
+    def _refuse(self, path: KeyPath, error: RefusalError) -> None:
+        self.problems.append(Problem(path, str(error)))
+
+
+def _with_zone_name(table: Any, deployment_name: str) -> Any:  # noqa: ANN401 - from a file, of any kind
+    """Fill in the zone's name, but not beside an existing zone's id: that zone has a name already."""
+    zone = table.get("dns_zone", {}) if isinstance(table, dict) else None
+    if not isinstance(zone, dict) or "hosted_zone_id" in zone:
+        return table
+    return {**table, "dns_zone": {"zone_name": f"{deployment_name}.buildkit.internal", **zone}}
+
+
+def _with_fleet_defaults(table: Any, name: str, deployment_name: str) -> Any:  # noqa: ANN401 - from a file, of any kind
+    """Fill in what depends on the fleet's name."""
+    if not isinstance(table, dict):
+        return table
+    scopes = table.get("cache", {})
+    return {
+        "certificate_secret": f"{deployment_name}/{name}/server-certificate",
+        **table,
+        "cache": {"write": name, **scopes} if isinstance(scopes, dict) else scopes,
+    }
+
+
+def _completed(fleet: FleetConfig) -> FleetConfig:
+    """Fill in what depends on other settings of the fleet, and drop what is for architectures that it has not."""
+    scopes = fleet.cache
+    images = {architecture: ami for architecture, ami in fleet.ami.items() if ami != "latest"}
+    return replace(
+        fleet,
+        cache=replace(scopes, read=(scopes.write, *(scope for scope in scopes.read if scope != scopes.write))),
+        instance_types=_those_of(fleet.architectures, {**DEFAULT_INSTANCE_TYPES, **fleet.instance_types}),
+        ami=_those_of(fleet.architectures, images),
+    )
+
+
+def _those_of(
+    architectures: Sequence[Architecture], values: Mapping[Architecture, _Value]
+) -> dict[Architecture, _Value]:
+    return {architecture: values[architecture] for architecture in architectures if architecture in values}
+
+
+def _position(document: Mapping[str, Any], path: KeyPath) -> list[int]:
+    """Say where in the document a path is, for sorting. What is missing comes after what is there."""
+    position = []
+    node: Any = document
+    for part in path:
+        if isinstance(node, dict):
+            keys = list(node)
+            position.append(keys.index(part) if part in node else len(keys))
+            node = node.get(part)
+        elif isinstance(part, int):
+            position.append(part)
+    return position

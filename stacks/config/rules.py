@@ -1,0 +1,197 @@
+"""What settings must be to each other: in one section, between a fleet and the cache, between fleets."""
+
+import ipaddress
+import math
+import re
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+
+from buildkit_ops.architecture import Architecture
+from buildkit_ops.cache_expiration import expiration_margin_days
+from stacks.config.durations import duration_text
+from stacks.config.instance_types import DEFAULT_INSTANCE_TYPES, instance_type_architecture
+from stacks.config.problems import KeyPath, Problem, listing
+from stacks.config.settings import (
+    DEFAULT_SHA256,
+    DEFAULT_VERSION,
+    BuildkitConfig,
+    CacheConfig,
+    FleetConfig,
+    NetworkConfig,
+    VolumeConfig,
+    VpcConfig,
+    architectures_in_use,
+)
+
+SMALLEST_SUBNET = 27
+"""Prefix length. AWS keeps 5 addresses of a subnet, and a load balancer wants 8."""
+
+MOST_IOPS_PER_GIB = 500
+LEAST_IOPS_PER_MIBPS = 4
+
+
+def network_problems(network: NetworkConfig) -> Iterator[Problem]:
+    """Check a new VPC's size, or that an existing one's zones and subnets fit together."""
+    if network.vpc:
+        yield from _vpc_problems(network.vpc)
+        return
+    # A public and a private subnet in every zone, all of one size.
+    most = SMALLEST_SUBNET - math.ceil(math.log2(2 * network.max_azs))
+    if ipaddress.IPv4Network(network.cidr).prefixlen > most:
+        yield _refused(
+            ("network", "cidr"),
+            network.cidr,
+            f"a block of /{most} or larger for max_azs ({network.max_azs})",
+            "take a larger one or lower max_azs",
+        )
+
+
+def _vpc_problems(vpc: VpcConfig) -> Iterator[Problem]:
+    path = ("network", "vpc")
+    zones, subnets = len(vpc.availability_zones), len(vpc.private_subnet_ids)
+    if zones != subnets:
+        yield _refused(
+            (*path, "private_subnet_ids"),
+            subnets,
+            f"as many as availability_zones ({zones})",
+            "list one subnet for each zone, in the same order",
+        )
+    regions = {re.split(r"(?<=-[0-9])", zone, maxsplit=1)[0] for zone in vpc.availability_zones}
+    if len(regions) > 1:
+        yield _refused(
+            (*path, "availability_zones"),
+            listing(sorted(regions)),
+            "zones of one region",
+            "list the zones of the region that the stacks are deployed to",
+        )
+
+
+def cache_problems(cache: CacheConfig, builders: Mapping[str, FleetConfig]) -> Iterator[Problem]:
+    """Check the ages against the longest build of any fleet, and given buckets against the architectures in use."""
+    longest_build = max((fleet.longest_build for fleet in builders.values()), default=timedelta())
+    margin = expiration_margin_days(longest_build)
+    least = cache.manifest_expiration_days + margin
+    if cache.blob_expiration_days < least:
+        lower = cache.blob_expiration_days - margin
+        yield _refused(
+            ("cache", "blob_expiration_days"),
+            cache.blob_expiration_days,
+            f"at least {least}, manifest_expiration_days ({cache.manifest_expiration_days}) and a margin of {margin} "
+            f"days with builds of up to {duration_text(longest_build)}, or builds fail on a missing blob",
+            f"raise it to {least}" + (f" or lower manifest_expiration_days to {lower}" if lower > 0 else ""),
+        )
+    path = ("cache", "bucket_names")
+    missing = [each for each in architectures_in_use(builders) if each not in cache.bucket_names]
+    if cache.bucket_names and missing:
+        yield _refused(
+            path,
+            f"none for {listing(missing)}",
+            "a bucket for every architecture in use, or no bucket at all",
+            f"add {missing[0]} or remove the others",
+        )
+    if len(set(cache.bucket_names.values())) < len(cache.bucket_names):
+        yield _refused(
+            path,
+            "one bucket twice",
+            "a bucket for each architecture, for one would lose the other's manifests",
+            "name another bucket",
+        )
+
+
+def buildkit_problems(buildkit: BuildkitConfig, builders: Mapping[str, FleetConfig]) -> Iterator[Problem]:
+    """Check that the sums are those of the version's own archives."""
+    path = ("buildkit", "sha256")
+    for architecture in architectures_in_use(builders):
+        if buildkit.version != DEFAULT_VERSION and buildkit.sha256[architecture] == DEFAULT_SHA256[architecture]:
+            yield _refused(
+                (*path, architecture),
+                f"the sum of {DEFAULT_VERSION}",
+                f"the sum of {buildkit.version}",
+                "take it from `sha256sum` of that version's archive",
+            )
+    if len(set(buildkit.sha256.values())) < len(buildkit.sha256):
+        yield _refused(path, "one sum twice", "a sum for each architecture", "take each from its own archive")
+
+
+def fleet_problems(name: str, fleet: FleetConfig) -> Iterator[Problem]:
+    """Check a fleet's capacity, its instance types' architectures and its volume."""
+    path = ("builders", name)
+    if fleet.max_capacity < 1:
+        yield _refused((*path, "max_capacity"), fleet.max_capacity, "at least 1", "raise it, or remove the fleet")
+    elif fleet.min_capacity > fleet.max_capacity:
+        yield _refused(
+            (*path, "min_capacity"),
+            fleet.min_capacity,
+            f"0 to max_capacity ({fleet.max_capacity})",
+            "lower it or raise max_capacity",
+        )
+    for architecture, instance_types in fleet.instance_types.items():
+        for position, instance_type in enumerate(instance_types):
+            yield from _instance_type_problems(
+                (*path, "instance_types", architecture, position), instance_type, architecture
+            )
+    yield from _volume_problems((*path, "volume"), fleet.volume)
+
+
+def _instance_type_problems(path: KeyPath, instance_type: str, architecture: Architecture) -> Iterator[Problem]:
+    actual = instance_type_architecture(instance_type)
+    if actual and actual is not architecture:
+        yield _refused(
+            path,
+            f"{instance_type}, which looks like {actual}",
+            f"{architecture} types",
+            f"move it to {actual}, or take for example {DEFAULT_INSTANCE_TYPES[architecture][0]}",
+        )
+
+
+def _volume_problems(path: KeyPath, volume: VolumeConfig) -> Iterator[Problem]:
+    most_iops = volume.size_gib * MOST_IOPS_PER_GIB
+    if volume.iops > most_iops:
+        allowed = f"at most {most_iops}, {MOST_IOPS_PER_GIB} for each GiB of size_gib ({volume.size_gib})"
+        yield _refused((*path, "iops"), volume.iops, allowed, "lower it or raise size_gib")
+    most_throughput = volume.iops // LEAST_IOPS_PER_MIBPS
+    if volume.throughput > most_throughput:
+        allowed = f"at most {most_throughput}, a quarter of iops ({volume.iops})"
+        yield _refused((*path, "throughput"), volume.throughput, allowed, "lower it or raise iops")
+
+
+def tier_problems(builders: Mapping[str, FleetConfig]) -> Iterator[Problem]:
+    """Check that no two fleets share what makes each a trust tier: the scope that it writes and its certificates."""
+    writers: dict[str, str] = {}
+    secrets: dict[str, str] = {}
+    for name, fleet in builders.items():
+        path = ("builders", name)
+        writer = writers.setdefault(fleet.cache.write, name)
+        if writer != name:
+            yield _refused(
+                (*path, "cache", "write"),
+                fleet.cache.write,
+                f"a scope that no other fleet writes, and {writer} writes this one",
+                "write a scope of its own, and list this one under read if it may be trusted",
+            )
+        owner = secrets.setdefault(fleet.certificate_secret, name)
+        if owner != name:
+            yield _refused(
+                (*path, "certificate_secret"),
+                fleet.certificate_secret,
+                f"a secret that no other fleet has, and {owner} has this one",
+                "give each fleet a certificate authority of its own, or the clients of one may use the other",
+            )
+
+
+def reader_problems(builders: Mapping[str, FleetConfig]) -> Iterator[Problem]:
+    """Check that every scope that is read is written by some fleet."""
+    written = [fleet.cache.write for fleet in builders.values()]
+    for name, fleet in builders.items():
+        for scope in fleet.cache.read:
+            if scope not in written:
+                yield _refused(
+                    ("builders", name, "cache", "read"),
+                    scope,
+                    f"scopes that a fleet writes ({listing(written)})",
+                    "correct it, or add a fleet that writes it",
+                )
+
+
+def _refused(path: KeyPath, given: object, allowed: str, mend: str) -> Problem:
+    return Problem(path, f"got {given}, allowed {allowed}: {mend}")

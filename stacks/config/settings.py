@@ -1,0 +1,241 @@
+"""The settings, their types and their defaults. What is read from a file has every default filled in."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Annotated
+
+from buildkit_ops.architecture import Architecture
+from stacks.config.instance_types import DEFAULT_INSTANCE_TYPES
+from stacks.config.tags import Tags
+from stacks.config.values import (
+    AmiId,
+    AvailabilityZone,
+    BootstrapQualifier,
+    BucketName,
+    Capacity,
+    Cidr,
+    Compute,
+    Days,
+    DnsName,
+    HostedZoneId,
+    InstanceType,
+    KmsKeyArn,
+    Name,
+    PermissionsBoundary,
+    ReleaseUrl,
+    SecretName,
+    Sha256,
+    SubnetId,
+    Version,
+    VpcId,
+    between,
+)
+
+DEFAULT_VERSION = "v0.31.2"
+
+DEFAULT_SHA256 = {
+    Architecture.ARM64: "41fba1eed480376934fa4c8177ddd7021036b5168a0eb8e7ab5eccdf75d47a05",
+    Architecture.X86_64: "fbabdb72433a35f5bb646e4cd424bf8567e5d055710cf55840f7af2020640791",
+}
+"""SHA-256 of the default version's archives."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeploymentConfig:
+    """What holds for every stack.
+
+    Args:
+        name: The deployment's name: the head of its stacks' names, DNS zone and secrets.
+        tags: Tags of every resource.
+        permissions_boundary: Name or ARN of the managed policy that bounds every role. Default: none.
+        bootstrap_qualifier: The qualifier of `cdk bootstrap` in the account.
+    """
+
+    name: Name = "buildkit"
+    tags: Tags = field(default_factory=dict)
+    permissions_boundary: PermissionsBoundary | None = None
+    bootstrap_qualifier: BootstrapQualifier = "hnb659fds"
+
+
+@dataclass(frozen=True, kw_only=True)
+class VpcConfig:
+    """A VPC that exists, named by ids: nothing is looked up.
+
+    Args:
+        id: The VPC's id.
+        cidr: Its IPv4 block.
+        availability_zones: The zones of the subnets, each once, of one region.
+        private_subnet_ids: One subnet for each of the zones, in their order, with a route to the internet and to S3.
+    """
+
+    id: VpcId
+    cidr: Cidr
+    availability_zones: tuple[AvailabilityZone, ...]
+    private_subnet_ids: tuple[SubnetId, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DnsZoneConfig:
+    """The private hosted zone that holds the fleets' names.
+
+    Args:
+        zone_name: Its name. In a file, the default is `<deployment>.buildkit.internal`.
+        hosted_zone_id: Id of an existing zone. Default: a new one.
+    """
+
+    zone_name: DnsName
+    hosted_zone_id: HostedZoneId | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkConfig:
+    """Where the builders run.
+
+    Args:
+        dns_zone: The zone that holds the fleets' names.
+        cidr: IPv4 block of a new VPC.
+        max_azs: Availability zones of a new VPC, at most.
+        vpc: An existing VPC. Default: a new one.
+    """
+
+    dns_zone: DnsZoneConfig
+    cidr: Cidr = "10.0.0.0/16"
+    max_azs: Annotated[int, between(1, 6)] = 2
+    vpc: VpcConfig | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheConfig:
+    """The cache's buckets, one an architecture.
+
+    Args:
+        blob_expiration_days: Age at which a layer expires.
+        manifest_expiration_days: Age at which a manifest expires, less than a blob's by the margin of
+            `buildkit_ops.cache_expiration`.
+        kms_key_arn: A key for encryption at rest. Default: keys that S3 manages.
+        retain: Keep new buckets when their stack is deleted.
+        bucket_names: Existing buckets, of every architecture in use. Default: new ones.
+    """
+
+    blob_expiration_days: Days = 30
+    manifest_expiration_days: Days = 21
+    kms_key_arn: KmsKeyArn | None = None
+    retain: bool = True
+    bucket_names: Mapping[Architecture, BucketName] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildkitConfig:
+    """The BuildKit release that every builder runs.
+
+    Args:
+        version: The release's tag.
+        url: Where its archives are; `{version}` and `{architecture}` (`amd64`, `arm64`) are filled in.
+        sha256: Hexadecimal SHA-256 of each architecture's archive.
+    """
+
+    version: Version = DEFAULT_VERSION
+    url: ReleaseUrl = (
+        "https://github.com/moby/buildkit/releases/download/{version}/buildkit-{version}.linux-{architecture}.tar.gz"
+    )
+    sha256: Mapping[Architecture, Sha256] = field(default_factory=lambda: dict(DEFAULT_SHA256))
+
+
+@dataclass(frozen=True, kw_only=True)
+class VolumeConfig:
+    """The gp3 volume of a builder's store, where the instance type has no NVMe of its own.
+
+    Limits: https://docs.aws.amazon.com/ebs/latest/userguide/general-purpose.html
+
+    Args:
+        size_gib: Its size in GiB.
+        iops: At most 500 for each GiB.
+        throughput: MiB/s, at most a quarter of `iops`.
+    """
+
+    size_gib: Annotated[int, between(20, 65536)] = 200
+    iops: Annotated[int, between(3000, 80000)] = 6000
+    throughput: Annotated[int, between(125, 2000)] = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScopesConfig:
+    """A fleet's part of the cache.
+
+    Args:
+        write: The scope that it exports to. In a file, the default is the fleet's name.
+        read: The scopes that it imports from. In a file, `write` is added in front when it is not among them.
+    """
+
+    write: Name
+    read: tuple[Name, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class FleetConfig:
+    """A fleet of builders: one trust tier.
+
+    Args:
+        cache: The scopes that it writes and reads.
+        certificate_secret: Name of the secret with its server certificate. In a file, the default is
+            `<deployment>/<fleet>/server-certificate`.
+        compute: What it runs on.
+        architectures: Architectures that it builds for.
+        instance_types: Instance types of each of its architectures, the preferred first.
+        longest_build: The longest build that is waited for before a builder goes.
+        min_capacity: Builders of each architecture that always run.
+        max_capacity: Builders of each architecture that may run at once.
+        spot: Run them on spot capacity.
+        ami: AMI of an architecture. Without one, the latest Amazon Linux 2023 at each launch.
+        volume: The store's volume.
+    """
+
+    cache: ScopesConfig
+    certificate_secret: SecretName
+    compute: Compute = "ec2"
+    architectures: tuple[Architecture, ...] = tuple(Architecture)
+    instance_types: Mapping[Architecture, tuple[InstanceType, ...]] = field(
+        default_factory=lambda: dict(DEFAULT_INSTANCE_TYPES)
+    )
+    longest_build: timedelta = timedelta(hours=1)
+    min_capacity: Capacity = 1
+    max_capacity: Capacity = 8
+    spot: bool = False
+    ami: Mapping[Architecture, AmiId] = field(default_factory=dict)
+    volume: VolumeConfig = field(default_factory=VolumeConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """A whole deployment. `load_config` makes one; everything in it has been checked.
+
+    Args:
+        deployment: What holds for every stack.
+        network: Where the builders run.
+        cache: The cache's buckets.
+        buildkit: The release that the builders run.
+        builders: The fleets by name; there is at least one.
+    """
+
+    deployment: DeploymentConfig
+    network: NetworkConfig
+    cache: CacheConfig
+    buildkit: BuildkitConfig
+    builders: Mapping[str, FleetConfig]
+
+    @property
+    def architectures(self) -> tuple[Architecture, ...]:
+        """The architectures that any fleet builds for, in `Architecture`'s order."""
+        return architectures_in_use(self.builders)
+
+    @property
+    def longest_build(self) -> timedelta:
+        """The longest build of any fleet: what the cache's ages must allow for."""
+        return max(fleet.longest_build for fleet in self.builders.values())
+
+
+def architectures_in_use(builders: Mapping[str, FleetConfig]) -> tuple[Architecture, ...]:
+    """Return the architectures that any of the fleets builds for, in `Architecture`'s order."""
+    used = {architecture for fleet in builders.values() for architecture in fleet.architectures}
+    return tuple(architecture for architecture in Architecture if architecture in used)

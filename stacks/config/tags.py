@@ -1,0 +1,50 @@
+"""What AWS allows as a tag: https://docs.aws.amazon.com/tag-editor/latest/userguide/best-practices-and-strats.html."""
+
+import unicodedata
+from collections.abc import Mapping
+from typing import Annotated
+
+from stacks.config.problems import RefusalError
+
+MOST_TAGS = 40
+"""AWS allows 50 on a resource; the constructs and CloudFormation add a few of their own."""
+
+
+def check_tag_key(value: str) -> None:
+    """Require 1 to 128 characters that every service accepts in a tag's key."""
+    _check(value, 128)
+
+
+def check_tag_value(value: str) -> None:
+    """Require 1 to 256 characters that every service accepts in a tag's value. CloudFormation refuses an empty one."""
+    _check(value, 256)
+
+
+def check_tags(tags: Mapping[str, str]) -> None:
+    """Require no more tags than fit on a resource, and keys that IAM, which ignores their case, can tell apart."""
+    if len(tags) > MOST_TAGS:
+        raise RefusalError(len(tags), f"at most {MOST_TAGS} tags", "remove some")
+    keys: dict[str, str] = {}
+    for key in tags:
+        other = keys.setdefault(key.lower(), key)
+        if other != key:
+            raise RefusalError(key, f"keys that differ in more than case from {other!r}", "remove one of the two")
+
+
+def _check(value: str, longest: int) -> None:
+    allowed = f"1 to {longest} letters, digits, spaces and +-=._:/@"
+    if not 1 <= len(value) <= longest or not all(_is_allowed(character) for character in value):
+        raise RefusalError(value, allowed, "shorten it or leave the other characters out")
+    if value.lower().startswith("aws:"):
+        raise RefusalError(
+            value, f"{allowed}, not beginning with aws:", "AWS keeps that prefix for itself: take another"
+        )
+
+
+def _is_allowed(character: str) -> bool:
+    return character in "+-=._:/@" or unicodedata.category(character)[0] in "LNZ"
+
+
+TagKey = Annotated[str, check_tag_key]
+TagValue = Annotated[str, check_tag_value]
+Tags = Annotated[Mapping[TagKey, TagValue], check_tags]
