@@ -4,7 +4,6 @@ import sys
 from pathlib import Path
 
 import aws_cdk as cdk
-from aws_cdk import aws_iam as iam
 
 from cdk_buildkit import CacheScope
 from stacks.builders import BuildersStack
@@ -24,9 +23,9 @@ def define_stacks(app: cdk.App, config: Config) -> None:
         app,
         f"{deployment.name}-cache",
         config=config.cache,
-        architectures=sorted({each for fleet in fleets.values() for each in fleet.architectures}),
+        architectures=config.architectures,
         scopes=[CacheScope(fleet.cache.write) for fleet in fleets.values()],
-        longest_build=max(fleet.longest_build for fleet in fleets.values()),
+        longest_build=config.longest_build,
         description="Layer cache of the BuildKit builders",
     )
     for name, fleet in fleets.items():
@@ -43,9 +42,6 @@ def define_stacks(app: cdk.App, config: Config) -> None:
         )
     for key, value in deployment.tags.items():
         cdk.Tags.of(app).add(key, value)
-    if deployment.permissions_boundary:
-        boundary = iam.ManagedPolicy.from_managed_policy_name(network, "Boundary", deployment.permissions_boundary)
-        iam.PermissionsBoundary.of(app).apply(boundary)
 
 
 def main() -> None:
@@ -56,6 +52,10 @@ def main() -> None:
         config = load_config(path)
     except ConfigError as error:
         sys.exit(str(error))
+    app.node.set_context("@aws-cdk/core:bootstrapQualifier", config.deployment.bootstrap_qualifier)
+    if boundary := config.deployment.permissions_boundary:
+        kind = "arn" if boundary.startswith("arn:") else "name"
+        app.node.set_context("@aws-cdk/core:permissionsBoundary", {kind: boundary})
     define_stacks(app, config)
     app.synth()
 

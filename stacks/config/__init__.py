@@ -1,4 +1,4 @@
-"""The deployment's configuration: one TOML file, read once, refused before any construct is made or valid throughout."""
+"""The deployment's configuration: one TOML file, read once and valid throughout, or refused with reasons."""
 
 from stacks.config.load import load_config
 from stacks.config.problems import ConfigError
@@ -7,7 +7,6 @@ from stacks.config.settings import (
     CacheConfig,
     Config,
     DeploymentConfig,
-    DnsZoneConfig,
     FleetConfig,
     NetworkConfig,
     ScopesConfig,
@@ -21,7 +20,6 @@ __all__ = [
     "Config",
     "ConfigError",
     "DeploymentConfig",
-    "DnsZoneConfig",
     "FleetConfig",
     "NetworkConfig",
     "ScopesConfig",

@@ -112,10 +112,9 @@ class _Reading:
 
 def _with_zone_name(table: Any, deployment_name: str) -> Any:  # noqa: ANN401 - from a file, of any kind
     """Fill in the zone's name, but not beside an existing zone's id: that zone has a name already."""
-    zone = table.get("dns_zone", {}) if isinstance(table, dict) else None
-    if not isinstance(zone, dict) or "hosted_zone_id" in zone:
+    if not isinstance(table, dict) or "hosted_zone_id" in table:
         return table
-    return {**table, "dns_zone": {"zone_name": f"{deployment_name}.buildkit.internal", **zone}}
+    return {"zone_name": f"{deployment_name}.buildkit.internal", **table}
 
 
 def _with_fleet_defaults(table: Any, name: str, deployment_name: str) -> Any:  # noqa: ANN401 - from a file, of any kind

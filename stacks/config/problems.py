@@ -55,20 +55,31 @@ def dotted(path: KeyPath) -> str:
 
 def quote(value: object) -> str:
     """Write a value of a TOML file so that it fits in a message: on one line, printable, short."""
+    text = "a huge integer"  # Python refuses to write out the longest
     match value:
         case bool():
-            return str(value).lower()
+            text = str(value).lower()
         case str():
-            return repr(value if len(value) <= LONGEST_QUOTE else f"{value[:LONGEST_QUOTE]}...")
-        case int() if abs(value) >= 10**LONGEST_QUOTE:
-            return "a huge integer"  # Python refuses to write out the longest
+            text = _quoted(value if len(value) <= LONGEST_QUOTE else f"{value[:LONGEST_QUOTE]}...")
         case date() | time():
-            return value.isoformat()
+            text = value.isoformat()
         case list() | tuple():
-            return "a list" if value else "an empty list"
+            text = "a list" if value else "an empty list"
         case dict():
-            return "a table" if value else "an empty table"
-    return repr(value)
+            text = "a table" if value else "an empty table"
+        case float():
+            text = repr(value)
+        case int() if abs(value) < 10**LONGEST_QUOTE:
+            text = str(value)
+    return text
+
+
+def _quoted(text: str) -> str:
+    escaped = (
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text.replace("\\", "\\\\").replace('"', '\\"')
+    )
+    return f'"{"".join(escaped)}"'
 
 
 def listing(names: Sequence[str]) -> str:

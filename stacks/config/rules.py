@@ -4,13 +4,12 @@ import ipaddress
 import math
 import re
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
 
 from buildkit_ops.architecture import Architecture
 from buildkit_ops.cache_expiration import expiration_margin_days
-from stacks.config.durations import duration_text
+from stacks.config.durations import SHORTEST_BUILD, duration_text
 from stacks.config.instance_types import DEFAULT_INSTANCE_TYPES, instance_type_architecture
-from stacks.config.problems import KeyPath, Problem, listing
+from stacks.config.problems import KeyPath, Problem, listing, quote
 from stacks.config.settings import (
     DEFAULT_SHA256,
     DEFAULT_VERSION,
@@ -23,8 +22,8 @@ from stacks.config.settings import (
     architectures_in_use,
 )
 
-SMALLEST_SUBNET = 27
-"""Prefix length. AWS keeps 5 addresses of a subnet, and a load balancer wants 8."""
+SUBNET_PREFIX = 24
+"""Prefix length of a new VPC's public subnets, and of its private ones at the least."""
 
 MOST_IOPS_PER_GIB = 500
 LEAST_IOPS_PER_MIBPS = 4
@@ -35,13 +34,13 @@ def network_problems(network: NetworkConfig) -> Iterator[Problem]:
     if network.vpc:
         yield from _vpc_problems(network.vpc)
         return
-    # A public and a private subnet in every zone, all of one size.
-    most = SMALLEST_SUBNET - math.ceil(math.log2(2 * network.max_azs))
+    # A public and a private subnet in every zone.
+    most = SUBNET_PREFIX - math.ceil(math.log2(2 * network.max_azs))
     if ipaddress.IPv4Network(network.cidr).prefixlen > most:
         yield _refused(
             ("network", "cidr"),
-            network.cidr,
-            f"a block of /{most} or larger for max_azs ({network.max_azs})",
+            quote(network.cidr),
+            f"a block of /16 to /{most} for two /{SUBNET_PREFIX} subnets in each of max_azs ({network.max_azs}) zones",
             "take a larger one or lower max_azs",
         )
 
@@ -68,7 +67,7 @@ def _vpc_problems(vpc: VpcConfig) -> Iterator[Problem]:
 
 def cache_problems(cache: CacheConfig, builders: Mapping[str, FleetConfig]) -> Iterator[Problem]:
     """Check the ages against the longest build of any fleet, and given buckets against the architectures in use."""
-    longest_build = max((fleet.longest_build for fleet in builders.values()), default=timedelta())
+    longest_build = max((fleet.longest_build for fleet in builders.values()), default=SHORTEST_BUILD)
     margin = expiration_margin_days(longest_build)
     least = cache.manifest_expiration_days + margin
     if cache.blob_expiration_days < least:
@@ -138,7 +137,7 @@ def _instance_type_problems(path: KeyPath, instance_type: str, architecture: Arc
     if actual and actual is not architecture:
         yield _refused(
             path,
-            f"{instance_type}, which looks like {actual}",
+            f"{quote(instance_type)}, which looks like {actual}",
             f"{architecture} types",
             f"move it to {actual}, or take for example {DEFAULT_INSTANCE_TYPES[architecture][0]}",
         )
@@ -165,7 +164,7 @@ def tier_problems(builders: Mapping[str, FleetConfig]) -> Iterator[Problem]:
         if writer != name:
             yield _refused(
                 (*path, "cache", "write"),
-                fleet.cache.write,
+                quote(fleet.cache.write),
                 f"a scope that no other fleet writes, and {writer} writes this one",
                 "write a scope of its own, and list this one under read if it may be trusted",
             )
@@ -173,7 +172,7 @@ def tier_problems(builders: Mapping[str, FleetConfig]) -> Iterator[Problem]:
         if owner != name:
             yield _refused(
                 (*path, "certificate_secret"),
-                fleet.certificate_secret,
+                quote(fleet.certificate_secret),
                 f"a secret that no other fleet has, and {owner} has this one",
                 "give each fleet a certificate authority of its own, or the clients of one may use the other",
             )
@@ -187,7 +186,7 @@ def reader_problems(builders: Mapping[str, FleetConfig]) -> Iterator[Problem]:
             if scope not in written:
                 yield _refused(
                     ("builders", name, "cache", "read"),
-                    scope,
+                    quote(scope),
                     f"scopes that a fleet writes ({listing(written)})",
                     "correct it, or add a fleet that writes it",
                 )

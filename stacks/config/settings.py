@@ -76,30 +76,19 @@ class VpcConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DnsZoneConfig:
-    """The private hosted zone that holds the fleets' names.
-
-    Args:
-        zone_name: Its name. In a file, the default is `<deployment>.buildkit.internal`.
-        hosted_zone_id: Id of an existing zone. Default: a new one.
-    """
-
-    zone_name: DnsName
-    hosted_zone_id: HostedZoneId | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
 class NetworkConfig:
-    """Where the builders run.
+    """Where the builders run, and the private hosted zone that holds the fleets' names.
 
     Args:
-        dns_zone: The zone that holds the fleets' names.
+        zone_name: The zone's name. In a file, the default is `<deployment>.buildkit.internal`.
+        hosted_zone_id: Id of an existing zone of that name. Default: a new one.
         cidr: IPv4 block of a new VPC.
         max_azs: Availability zones of a new VPC, at most.
         vpc: An existing VPC. Default: a new one.
     """
 
-    dns_zone: DnsZoneConfig
+    zone_name: DnsName
+    hosted_zone_id: HostedZoneId | None = None
     cidr: Cidr = "10.0.0.0/16"
     max_azs: Annotated[int, between(1, 6)] = 2
     vpc: VpcConfig | None = None

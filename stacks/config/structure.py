@@ -1,5 +1,6 @@
 """Turns one table of the file into settings, or into everything that is wrong with its keys and values."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import timedelta
@@ -7,7 +8,13 @@ from typing import Annotated, Any, TypeVar, cast, get_args, get_origin
 
 import cattrs
 from cattrs.cols import homogenous_tuple_structure_factory
-from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError, IterableValidationError
+from cattrs.errors import (
+    AttributeValidationNote,
+    ClassValidationError,
+    ForbiddenExtraKeysError,
+    IterableValidationError,
+    IterableValidationNote,
+)
 from cattrs.gen import make_dict_structure_fn, mapping_structure_factory
 
 from buildkit_ops.architecture import Architecture
@@ -25,6 +32,8 @@ _KINDS: Mapping[type, tuple[str, str]] = {
     list: ("a list", "put it in square brackets"),
     dict: ("a table", "give it keys of its own"),
 }
+
+_CONVERTER = cattrs.Converter(forbid_extra_keys=True, detailed_validation=True)
 
 
 def structure(value: object, kind: type[_Settings], path: KeyPath) -> tuple[_Settings | None, list[Problem]]:
@@ -46,7 +55,7 @@ def _problems(error: Exception, path: KeyPath) -> Iterator[Problem]:
         case ClassValidationError() | IterableValidationError():
             noted, others = error.group_exceptions()
             for inner, note in noted:
-                yield from _problems(inner, (*path, note.index if hasattr(note, "index") else note.name))
+                yield from _problems(inner, (*path, _key(note)))
             for inner in others:
                 yield from _problems(inner, path)
         case ForbiddenExtraKeysError():
@@ -61,10 +70,19 @@ def _problems(error: Exception, path: KeyPath) -> Iterator[Problem]:
             raise error
 
 
+def _key(note: AttributeValidationNote | IterableValidationNote) -> str | int:
+    return note.name if isinstance(note, AttributeValidationNote) else note.index
+
+
 def _require(value: object, kind: type) -> None:
-    # bool is a kind of int in Python; a TOML true is no number.
+    # cattrs would turn one kind of value into another, 1 into "1": here a wrong kind is a mistake to be told. And bool
+    # is a kind of int in Python; a TOML true is no number.
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise RefusalError(value, *_KINDS[kind])
+
+
+def _made_of(origin: object) -> Callable[[Any], bool]:
+    return lambda kind: get_origin(cast("object", kind)) is origin
 
 
 def _scalar(value: object, kind: type) -> object:
@@ -72,39 +90,47 @@ def _scalar(value: object, kind: type) -> object:
     return value
 
 
-def _architecture(value: object, _: object) -> Architecture:
+def _architecture(value: str, _: object) -> Architecture:
     _require(value, str)
-    one_of(*Architecture)(cast("str", value))
-    return Architecture(cast("str", value))
+    one_of(*Architecture)(value)
+    return Architecture(value)
 
 
-def _annotated(kind: Any, converter: cattrs.BaseConverter) -> _Hook:  # noqa: ANN401 - a special form is no type
-    base, *checks = get_args(kind)
-    inner = converter.get_structure_hook(base)
-
-    def structured(value: object, _: object) -> object:
-        result = inner(value, base)
-        for check in checks:
-            check(result)
-        return result
-
-    return structured
+def _longest_build(value: object, _: object) -> timedelta:
+    return parse_longest_build(value)
 
 
-def _tuple(kind: Any, converter: cattrs.BaseConverter) -> _Hook:  # noqa: ANN401 - a special form is no type
-    inner = homogenous_tuple_structure_factory(kind, converter)
+for _kind in (str, int, bool):
+    _CONVERTER.register_structure_hook(_kind, _scalar)
+_CONVERTER.register_structure_hook(Architecture, _architecture)
+_CONVERTER.register_structure_hook(timedelta, _longest_build)
+
+
+@_CONVERTER.register_structure_hook_factory(_made_of(tuple))
+def _list(kind: Any) -> _Hook:  # noqa: ANN401 - a special form is no type
+    inner = homogenous_tuple_structure_factory(kind, _CONVERTER)
 
     def structured(value: object, _: object) -> object:
         _require(value, list)
-        result = inner(value, kind)
-        if not result:
+        entries = inner(value, kind)
+        if not entries:
             raise RefusalError(value, "at least one entry", "add one, or leave the key out where it has a default")
-        for position, entry in enumerate(result):
-            if entry in result[:position]:
-                raise RefusalError(str(entry), "each entry once", "remove the second one")
-        return result
+        twice = [entry for entry, count in Counter(entries).items() if count > 1]
+        if twice:
+            raise RefusalError(twice[0], "each entry once", "remove the second one")
+        return entries
 
     return structured
+
+
+@_CONVERTER.register_structure_hook_factory(_made_of(Mapping))
+def _mapping(kind: Any) -> _Hook:  # noqa: ANN401 - a special form is no type
+    return _table(mapping_structure_factory(kind, _CONVERTER))
+
+
+@_CONVERTER.register_structure_hook_factory(is_dataclass)
+def _settings(kind: Any) -> _Hook:  # noqa: ANN401 - any dataclass
+    return _table(make_dict_structure_fn(kind, _CONVERTER, _cattrs_forbid_extra_keys=True))
 
 
 def _table(inner: _Hook) -> _Hook:
@@ -115,23 +141,16 @@ def _table(inner: _Hook) -> _Hook:
     return structured
 
 
-def _make_converter() -> cattrs.Converter:
-    converter = cattrs.Converter(forbid_extra_keys=True, detailed_validation=True)
-    # cattrs would turn one kind of value into another, 1 into "1": here a wrong kind is a mistake to be told.
-    for kind in (str, int, bool):
-        converter.register_structure_hook(kind, _scalar)
-    converter.register_structure_hook(Architecture, _architecture)
-    converter.register_structure_hook(timedelta, lambda value, _: parse_longest_build(value))
-    converter.register_structure_hook_factory(lambda kind: get_origin(kind) is tuple, _tuple)
-    converter.register_structure_hook_factory(
-        lambda kind: get_origin(kind) is Mapping, lambda kind, inner: _table(mapping_structure_factory(kind, inner))
-    )
-    converter.register_structure_hook_factory(
-        is_dataclass,
-        lambda kind, inner: _table(make_dict_structure_fn(kind, inner, _cattrs_forbid_extra_keys=True)),
-    )
-    converter.register_structure_hook_factory(lambda kind: get_origin(kind) is Annotated, _annotated)
-    return converter
+# Registered last, so asked first: an annotated list is a list too.
+@_CONVERTER.register_structure_hook_factory(_made_of(Annotated))
+def _annotated(kind: Any) -> _Hook:  # noqa: ANN401 - a special form is no type
+    base, *checks = get_args(kind)
+    inner = _CONVERTER.get_structure_hook(base)
 
+    def structured(value: object, _: object) -> object:
+        result = inner(value, base)
+        for check in checks:
+            check(result)
+        return result
 
-_CONVERTER = _make_converter()
+    return structured

@@ -4,7 +4,7 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Annotated
 
-from stacks.config.problems import RefusalError
+from stacks.config.problems import RefusalError, quote
 
 MOST_TAGS = 40
 """AWS allows 50 on a resource; the constructs and CloudFormation add a few of their own."""
@@ -28,7 +28,7 @@ def check_tags(tags: Mapping[str, str]) -> None:
     for key in tags:
         other = keys.setdefault(key.lower(), key)
         if other != key:
-            raise RefusalError(key, f"keys that differ in more than case from {other!r}", "remove one of the two")
+            raise RefusalError(key, f"keys that differ from {quote(other)} in more than case", "remove one of the two")
 
 
 def _check(value: str, longest: int) -> None:

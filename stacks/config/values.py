@@ -68,6 +68,8 @@ def check_vpc_cidr(value: str) -> None:
     except ValueError as error:
         mend = 'write the first address of the block and its length, for example "10.0.0.0/16"'
         raise RefusalError(value, allowed, mend) from error
+    if str(network) != value:
+        raise RefusalError(value, allowed, f'write it as "{network}"')
     if not _LARGEST_VPC <= network.prefixlen <= _SMALLEST_VPC:
         raise RefusalError(value, allowed, "change the number after the slash")
     if any(network.overlaps(other) for other in _NO_VPC_NETWORKS):
@@ -119,7 +121,7 @@ LONGEST_ZONE_NAME = 253 - len(".") - 32
 
 _HEX = r"([0-9a-f]{8}|[0-9a-f]{17})"
 _PARTITION = r"arn:aws(-[a-z]+)*"
-_REGION = r"[a-z]{2}(-[a-z]+)+-[0-9]"
+_REGION = r"[a-z]{2,4}(-[a-z]+)+-[0-9]"
 _CONSOLE = "copy it from the console or the command line"
 
 Name = Annotated[str, check_name]

@@ -34,11 +34,22 @@ def _create_target_group(declaration: Declaration) -> Provisioned:
     elb, properties = declaration.aws.client("elbv2"), declaration.properties
     (group,) = elb.create_target_group(
         Name=properties.get("Name", declaration.name(32)),
-        **{
-            name: value
-            for name, value in properties.items()
-            if name not in ("Name", "TargetGroupAttributes", "Targets")
-        },
+        **only(
+            properties,
+            "HealthCheckEnabled",
+            "HealthCheckIntervalSeconds",
+            "HealthCheckPath",
+            "HealthCheckPort",
+            "HealthCheckProtocol",
+            "HealthCheckTimeoutSeconds",
+            "HealthyThresholdCount",
+            "Port",
+            "Protocol",
+            "Tags",
+            "TargetType",
+            "UnhealthyThresholdCount",
+            "VpcId",
+        ),
     )["TargetGroups"]
     attributes = properties.get("TargetGroupAttributes")
     if attributes:

@@ -1,10 +1,12 @@
 """VPCs and what lies in them: subnets, gateways, routes, endpoints, flow logs."""
 
+from typing import Any
+
 from local.emulator.aws import Aws
 from local.emulator.cloudformation.resource_type import Declaration, Properties, Provisioned, ResourceType, only
 
 
-def _tagged(declaration: Declaration, kind: str) -> Properties:
+def _tagged(declaration: Declaration, kind: str) -> dict[str, Any]:
     tags = declaration.properties.get("Tags")
     return {"TagSpecifications": [{"ResourceType": kind, "Tags": tags}]} if tags else {}
 

@@ -3,20 +3,13 @@
 import json
 
 from local.emulator.aws import Aws
-from local.emulator.cloudformation.resource_type import (
-    Declaration,
-    Properties,
-    Provisioned,
-    ResourceType,
-    only,
-    tag_map,
-)
+from local.emulator.cloudformation.resource_type import Declaration, Properties, Provisioned, ResourceType, only
 
 
 def _create_log_group(declaration: Declaration) -> Provisioned:
     logs, properties = declaration.aws.client("logs"), declaration.properties
     name = properties.get("LogGroupName", declaration.name(512))
-    tags = tag_map(properties)
+    tags = {tag["Key"]: tag["Value"] for tag in properties.get("Tags", [])}
     logs.create_log_group(logGroupName=name, **({"tags": tags} if tags else {}))
     if "RetentionInDays" in properties:
         logs.put_retention_policy(logGroupName=name, retentionInDays=properties["RetentionInDays"])

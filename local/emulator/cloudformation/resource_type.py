@@ -7,8 +7,26 @@ from typing import Any
 
 from local.emulator.aws import Aws
 
-Properties = dict[str, Any]
-"""A resource's properties as the template declares them, without intrinsic functions."""
+
+class Properties(dict[str, Any]):
+    """What a template declares, without intrinsic functions, and which of it has been looked at."""
+
+    def __init__(self, declared: Mapping[str, Any]) -> None:
+        super().__init__(declared)
+        self._seen: set[str] = set()
+
+    def __getitem__(self, name: str) -> Any:  # noqa: ANN401 - what a template may hold
+        self._seen.add(name)
+        return super().__getitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:  # noqa: ANN401 - what a template may hold
+        """Return a property, or the default where it is not declared."""
+        return self[name] if name in self else default
+
+    @property
+    def unseen(self) -> list[str]:
+        """The declared properties that nobody has looked at."""
+        return sorted(set(self) - self._seen)
 
 
 @dataclass(frozen=True)
@@ -54,11 +72,6 @@ class ResourceType:
     delete: Callable[[Aws, str, Properties], None] = lambda aws, physical_id, properties: None  # noqa: ARG005
 
 
-def tag_map(properties: Properties, name: str = "Tags") -> dict[str, str]:
-    """Return a resource's tags by key."""
-    return {tag["Key"]: tag["Value"] for tag in properties.get(name, [])}
-
-
-def only(properties: Properties, *names: str) -> Properties:
+def only(properties: Mapping[str, Any], *names: str) -> dict[str, Any]:
     """Return those of the named properties that are declared."""
     return {name: properties[name] for name in names if name in properties}

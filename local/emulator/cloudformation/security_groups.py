@@ -1,10 +1,13 @@
 """Security groups and their rules."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from local.emulator.aws import Aws
 from local.emulator.cloudformation.resource_type import Declaration, Properties, Provisioned, ResourceType, only
 
 
-def _permission(rule: Properties) -> Properties:
+def _permission(rule: Mapping[str, Any]) -> dict[str, Any]:
     """Translate a rule into an entry of the interface's IpPermissions."""
     description = only(rule, "Description")
     permission = only(rule, "IpProtocol", "FromPort", "ToPort")
@@ -58,7 +61,7 @@ def _create_egress(declaration: Declaration) -> Provisioned:
     return _rule(created)
 
 
-def _rule(created: Properties) -> Provisioned:
+def _rule(created: Mapping[str, Any]) -> Provisioned:
     identifier = created["SecurityGroupRules"][0]["SecurityGroupRuleId"]
     return Provisioned(identifier, {"Id": identifier})
 

@@ -1,6 +1,7 @@
 """S3 buckets with all their configuration, and their policies."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from local.emulator.aws import Aws
@@ -12,9 +13,9 @@ def _create_bucket(declaration: Declaration) -> Provisioned:
     name = properties.get("BucketName", declaration.name(63).lower())
     s3 = declaration.aws.client("s3")
     s3.create_bucket(Bucket=name)
-    for key, value in properties.items():
-        if key != "BucketName":
-            _CONFIGURE[key](s3, name, value)
+    for configured, configure in _CONFIGURE.items():
+        if configured in properties:
+            configure(s3, name, properties[configured])
     return Provisioned(
         name,
         {
@@ -31,7 +32,7 @@ def _put_access_control(s3: Any, bucket: str, value: str) -> None:  # noqa: ANN4
     s3.put_bucket_acl(Bucket=bucket, ACL="private")
 
 
-def _put_encryption(s3: Any, bucket: str, value: Properties) -> None:  # noqa: ANN401 - see Aws.client
+def _put_encryption(s3: Any, bucket: str, value: Mapping[str, Any]) -> None:  # noqa: ANN401 - see Aws.client
     rules = [
         {"ApplyServerSideEncryptionByDefault": rule["ServerSideEncryptionByDefault"], **only(rule, "BucketKeyEnabled")}
         for rule in value["ServerSideEncryptionConfiguration"]
@@ -39,7 +40,7 @@ def _put_encryption(s3: Any, bucket: str, value: Properties) -> None:  # noqa: A
     s3.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration={"Rules": rules})
 
 
-def _put_lifecycle(s3: Any, bucket: str, value: Properties) -> None:  # noqa: ANN401 - see Aws.client
+def _put_lifecycle(s3: Any, bucket: str, value: Mapping[str, Any]) -> None:  # noqa: ANN401 - see Aws.client
     rules = []
     for declared in value["Rules"]:
         rule = only(declared, "Status", "NoncurrentVersionExpiration", "AbortIncompleteMultipartUpload")
@@ -53,19 +54,19 @@ def _put_lifecycle(s3: Any, bucket: str, value: Properties) -> None:  # noqa: AN
     s3.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": rules})
 
 
-def _put_ownership(s3: Any, bucket: str, value: Properties) -> None:  # noqa: ANN401 - see Aws.client
+def _put_ownership(s3: Any, bucket: str, value: Mapping[str, Any]) -> None:  # noqa: ANN401 - see Aws.client
     s3.put_bucket_ownership_controls(Bucket=bucket, OwnershipControls=value)
 
 
-def _put_public_access_block(s3: Any, bucket: str, value: Properties) -> None:  # noqa: ANN401 - see Aws.client
+def _put_public_access_block(s3: Any, bucket: str, value: Mapping[str, Any]) -> None:  # noqa: ANN401 - see Aws.client
     s3.put_public_access_block(Bucket=bucket, PublicAccessBlockConfiguration=value)
 
 
-def _put_versioning(s3: Any, bucket: str, value: Properties) -> None:  # noqa: ANN401 - see Aws.client
+def _put_versioning(s3: Any, bucket: str, value: Mapping[str, Any]) -> None:  # noqa: ANN401 - see Aws.client
     s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration=value)
 
 
-def _put_tags(s3: Any, bucket: str, value: list[Properties]) -> None:  # noqa: ANN401 - see Aws.client
+def _put_tags(s3: Any, bucket: str, value: list[dict[str, str]]) -> None:  # noqa: ANN401 - see Aws.client
     s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": value})
 
 
