@@ -115,7 +115,8 @@ def _list(kind: Any) -> _Hook:  # noqa: ANN401 - a special form is no type
         entries = inner(value, kind)
         if not entries:
             raise RefusalError(value, "at least one entry", "add one, or leave the key out where it has a default")
-        twice = [entry for entry, count in Counter(entries).items() if count > 1]
+        counts: Counter[object] = Counter(entries)
+        twice = [entry for entry, count in counts.items() if count > 1]
         if twice:
             raise RefusalError(twice[0], "each entry once", "remove the second one")
         return entries

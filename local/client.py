@@ -1,0 +1,125 @@
+"""A build client as a pipeline has it: buildx with a remote builder, a client certificate and no cache credential."""
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from buildkit_ops.cache_scope import CacheOptions
+from local.certificates import Certificate
+
+DECOY_ACCESS_KEY = "AKIADECOYDECOYDECOY0"
+"""A key in every client's environment, as on a developer's machine. It must never reach the cache."""
+
+
+class BuildError(Exception):
+    """A build failed; the message has the end of what buildx said."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Build:
+    """What one build took.
+
+    Args:
+        seconds: From the start of buildx to its end.
+        steps: Steps of the Dockerfile.
+        cached_steps: Those of them that came from a cache.
+    """
+
+    seconds: float
+    steps: int
+    cached_steps: int
+
+
+class Client:
+    """Builds on one builder through `buildx`.
+
+    Args:
+        directory: Where it keeps its certificate and buildx's state.
+        address: The builder's address.
+        server_name: The fleet's DNS name, which the server's certificate must carry.
+        certificate: The client certificate.
+    """
+
+    def __init__(self, directory: Path, *, address: str, server_name: str, certificate: Certificate) -> None:
+        self._directory = directory
+        self._environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
+            "BUILDX_CONFIG": str(directory / "buildx"),
+            "DOCKER_CONFIG": str(directory / "docker"),
+            "AWS_ACCESS_KEY_ID": DECOY_ACCESS_KEY,
+            "AWS_SECRET_ACCESS_KEY": "decoy",
+            "AWS_REGION": "us-east-1",
+        }
+        directory.mkdir(parents=True)
+        for name, content in certificate.as_secret().items():
+            path = directory / name
+            path.touch(mode=0o600)
+            path.write_text(content)
+        options = {"cacert": "ca.crt", "cert": "tls.crt", "key": "tls.key"}
+        driver_options = [f"--driver-opt={option}={directory / name}" for option, name in options.items()]
+        self._buildx(
+            *("create", "--name=fleet", "--driver=remote", f"--driver-opt=servername={server_name}"),
+            *(*driver_options, f"tcp://{address}"),
+        )
+
+    def build(
+        self,
+        context: Path,
+        *,
+        options: CacheOptions | None = None,
+        arguments: Sequence[str] = (),
+        progress: Callable[[str], None] = lambda _: None,
+    ) -> Build:
+        """Build an image and keep it on the builder.
+
+        Args:
+            context: The build context, with its Dockerfile.
+            options: The cache options. Default: no cache.
+            arguments: Further arguments of `buildx build`.
+            progress: Told the name of each step as it starts.
+
+        Raises:
+            BuildError: The build failed.
+        """
+        command = [
+            *("buildx", "build", "--builder=fleet", "--progress=rawjson", "--output=type=image,name=example"),
+            *("--provenance=false", *(options.arguments if options else []), *arguments, str(context)),
+        ]
+        started = time.monotonic()
+        process = subprocess.Popen(
+            command, env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        assert process.stdout is not None  # noqa: S101 - it is a pipe
+        words: list[str] = []
+        vertexes: dict[str, Mapping[str, object]] = {}
+        for line in process.stdout:
+            words.append(line)
+            for vertex in _vertexes(line):
+                if vertex["digest"] not in vertexes:
+                    progress(str(vertex["name"]))
+                vertexes[vertex["digest"]] = {**vertexes.get(vertex["digest"], {}), **vertex}
+        if process.wait():
+            raise BuildError(f"buildx ended with code {process.returncode}:\n" + "".join(words[-20:]))
+        seconds = time.monotonic() - started
+        steps = [vertex for vertex in vertexes.values() if _is_step(str(vertex["name"]))]
+        return Build(seconds=seconds, steps=len(steps), cached_steps=sum(bool(step.get("cached")) for step in steps))
+
+    def _buildx(self, *arguments: str) -> None:
+        subprocess.run(["buildx", *arguments], env=self._environment, check=True, capture_output=True)
+
+
+def _vertexes(line: str) -> list[dict[str, str]]:
+    try:
+        status = json.loads(line)
+    except ValueError:
+        return []
+    return list(status.get("vertexes", [])) if isinstance(status, dict) else []
+
+
+def _is_step(name: str) -> bool:
+    # "[build 2/5] RUN ...": a step of the Dockerfile; "[internal] load ..." and "exporting ..." are not.
+    return name.startswith("[") and not name.startswith("[internal]")
