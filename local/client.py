@@ -8,8 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from buildkit_ops.architecture import Architecture
 from buildkit_ops.cache_scope import CacheOptions
 from local.certificates import Certificate
+
+BUILDKIT_PORT = 1234
+"""Where buildkitd listens on a builder."""
 
 DECOY_ACCESS_KEY = "AKIADECOYDECOYDECOY0"
 """A key in every client's environment, as on a developer's machine. It must never reach the cache."""
@@ -35,17 +39,24 @@ class Build:
 
 
 class Client:
-    """Builds on one builder through `buildx`.
+    """Builds on one builder of each architecture, through `buildx`.
 
     Args:
         directory: Where it keeps its certificate and buildx's state.
-        address: The builder's address.
+        addresses: The builders' addresses. Every build is for all of their architectures.
         server_name: The fleet's DNS name, which the server's certificate must carry.
         certificate: The client certificate.
     """
 
-    def __init__(self, directory: Path, *, address: str, server_name: str, certificate: Certificate) -> None:
-        self._directory = directory
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        addresses: Mapping[Architecture, str],
+        server_name: str,
+        certificate: Certificate,
+    ) -> None:
+        self._platforms = ",".join(architecture.platform for architecture in addresses)
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
             "BUILDX_CONFIG": str(directory / "buildx"),
@@ -61,10 +72,12 @@ class Client:
             path.write_text(content)
         options = {"cacert": "ca.crt", "cert": "tls.crt", "key": "tls.key"}
         driver_options = [f"--driver-opt={option}={directory / name}" for option, name in options.items()]
-        self._buildx(
-            *("create", "--name=fleet", "--driver=remote", f"--driver-opt=servername={server_name}"),
-            *(*driver_options, f"tcp://{address}"),
-        )
+        for number, (architecture, address) in enumerate(addresses.items()):
+            self._buildx(
+                *("create", "--name=fleet", "--driver=remote", f"--driver-opt=servername={server_name}"),
+                *(["--append"] if number else []),
+                *(*driver_options, f"--platform={architecture.platform}", f"tcp://{address}:{BUILDKIT_PORT}"),
+            )
 
     def build(
         self,
@@ -87,7 +100,8 @@ class Client:
         """
         command = [
             *("buildx", "build", "--builder=fleet", "--progress=rawjson", "--output=type=image,name=example"),
-            *("--provenance=false", *(options.arguments if options else []), *arguments, str(context)),
+            *("--provenance=false", f"--platform={self._platforms}"),
+            *(*(options.arguments if options else []), *arguments, str(context)),
         ]
         started = time.monotonic()
         process = subprocess.Popen(

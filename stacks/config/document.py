@@ -39,11 +39,11 @@ def shown(path: Path) -> str:
 
 
 def _read(path: Path) -> str:
-    # Line ends of every kind become \n, as in a file opened for text; a byte order mark is no part of the text.
     try:
-        return path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
+        return path.read_bytes().decode("utf-8-sig")  # Windows editors begin with a byte order mark
     except UnicodeDecodeError as error:
-        where = _line_and_column(error.object[: error.start].decode(), error.start)
+        before = error.object[: error.start].decode()
+        where = _line_and_column(before, len(before))
         raise ConfigError(f"{shown(path)}: {where}: not UTF-8: save the file in that encoding") from error
     except FileNotFoundError as error:
         raise ConfigError(

@@ -36,9 +36,8 @@ def _check(value: str, longest: int) -> None:
     if not 1 <= len(value) <= longest or not all(_is_allowed(character) for character in value):
         raise RefusalError(value, allowed, "shorten it or leave the other characters out")
     if value.lower().startswith("aws:"):
-        raise RefusalError(
-            value, f"{allowed}, not beginning with aws:", "AWS keeps that prefix for itself: take another"
-        )
+        mend = "take another, for AWS keeps those for itself"
+        raise RefusalError(value, f'{allowed}, not beginning with "aws:"', mend)
 
 
 def _is_allowed(character: str) -> bool:

@@ -12,6 +12,9 @@ from stacks.config.problems import RefusalError, listing, suggestion
 RUN_STEP_NETWORK = ipaddress.IPv4Network("10.10.0.0/16")
 """BuildKit's own bridge network (its default `bridgeSubnet`): addresses in it are out of a RUN step's reach."""
 
+LONGEST_ZONE_NAME = 253 - len(".") - 32
+"""Characters of a zone's name: a DNS name has 253, a fleet's name 32."""
+
 _NO_VPC_NETWORKS = tuple(map(ipaddress.IPv4Network, ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3")))
 _SMALLEST_VPC, _LARGEST_VPC = 28, 16
 
@@ -115,9 +118,6 @@ def check_dns_name(value: str) -> None:
 def _without_placeholders(url: str) -> str:
     return url.replace("{architecture}", "").replace("{version}", "")
 
-
-LONGEST_ZONE_NAME = 253 - len(".") - 32
-"""Characters of a zone's name: a DNS name has 253, a fleet's name 32."""
 
 _HEX = r"([0-9a-f]{8}|[0-9a-f]{17})"
 _PARTITION = r"arn:aws(-[a-z]+)*"

@@ -124,6 +124,10 @@ def _execute_change_set(backend: CloudFormationBackend, change_set_name: str, st
         stack.output_map = stack._create_output_map()  # noqa: SLF001 - likewise
         exports = stack.exports
     except Exception as error:  # noqa: BLE001 - whatever it is, it fails the stack
+        created = {resource.logical_resource_id for resource in _resources(stack)}
+        stack.resource_map._resource_json_map = {  # noqa: SLF001 - or moto creates the rest when it is listed
+            name: declared for name, declared in stack.template_dict["Resources"].items() if name in created
+        }
         change_set.execution_status = "EXECUTE_FAILED"
         stack.status = f"{kind}_FAILED"
         stack._add_stack_event(stack.status, resource_status_reason=str(error))  # noqa: SLF001 - likewise
@@ -146,6 +150,10 @@ def _reporting_failure(delete_stack: Callable[..., None]) -> Callable[..., None]
             stack._add_stack_event(stack.status, resource_status_reason=str(error))  # noqa: SLF001 - likewise
 
     return wrapper
+
+
+def _resources(stack: Stack) -> list[Resource]:
+    return [each for each in stack.resource_map._parsed_resources.values() if isinstance(each, Resource)]  # noqa: SLF001
 
 
 def _add_event(

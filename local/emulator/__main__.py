@@ -1,0 +1,27 @@
+"""Run the emulated account: `python -m local.emulator --log FILE`."""
+
+import argparse
+from pathlib import Path
+
+from local.emulator.request_log import RequestLog
+from local.emulator.server import serve
+
+
+def main() -> None:
+    """Serve until killed."""
+    parser = argparse.ArgumentParser(prog="python -m local.emulator", description=__doc__)
+    parser.add_argument("--bind", default="127.0.0.1", help="address to listen on")
+    parser.add_argument("--port", type=int, default=0, help="port; 0, the default, takes a free one and prints it")
+    parser.add_argument("--log", type=Path, required=True, help="file for requests to S3, denials and failures")
+    parser.add_argument("--enforce-iam", action="store_true", help="let policies count from the start")
+    arguments = parser.parse_args()
+    serve(
+        bind=arguments.bind,
+        port=arguments.port,
+        log=RequestLog(arguments.log),
+        enforce_iam=arguments.enforce_iam,
+    )
+
+
+if __name__ == "__main__":
+    main()

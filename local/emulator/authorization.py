@@ -1,0 +1,133 @@
+"""IAM for the emulated account: who a caller is, and whether policies let it do what it asks.
+
+moto checks actions and resources and no condition. Here the caller's policies, its permissions boundary, a bucket's
+policy and a role's trust policy are evaluated with their conditions. What cannot be evaluated is an error, never a
+guess.
+
+One thing is a decision: the emulated network has no TLS, and every request in it is taken as if it had come over TLS.
+`aws:SecureTransport` is therefore always true here: an enforce-TLS Deny is evaluated, and denies nobody.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from moto.iam.access_control import PermissionResult
+from moto.s3.models import FakeBucket, s3_backends
+
+from local.emulator.aws import ACCOUNT, REGION
+from local.emulator.errors import Refusal
+from local.emulator.policy import Context, Decision, decide
+from local.emulator.principals import OPERATOR, Principal, principal_of, trust_policy
+from local.emulator.request import AwsRequest, Environ
+from local.emulator.resources import resource_of
+from local.emulator.s3_actions import s3_actions
+from local.emulator.signature import is_signed_with
+
+
+class Denied(Refusal):
+    """A policy does not let a known principal do something.
+
+    Args:
+        principal: The caller's ARN.
+        action: For example `s3:GetObject`.
+        resource: Its ARN, or `*` where the service knows none.
+    """
+
+    def __init__(self, principal: str, action: str, resource: str) -> None:
+        super().__init__("AccessDenied", f"User: {principal} is not authorized to perform: {action} on {resource}")
+        self.__dict__.update(principal=principal, action=action, resource=resource)
+
+    principal: str
+    action: str
+    resource: str
+
+
+def install() -> None:
+    """Take the evaluation of bucket policies away from moto, which ignores their conditions."""
+    FakeBucket.get_permission = lambda _bucket, _action, _resource: PermissionResult.NEUTRAL
+
+
+def authorize(request: AwsRequest, environ: Environ) -> Principal:
+    """Return the caller, who may do what the request asks.
+
+    Raises:
+        Refusal: The key, the token or the signature is wrong.
+        Denied: A policy says no, or none says yes.
+        NotEmulatedError: A policy, or the request, needs something that is not known here.
+    """
+    principal = principal_of(request.access_key, request.session_token)
+    if not is_signed_with(principal.secret, request, environ):
+        raise Refusal("SignatureDoesNotMatch", "The request signature we calculated does not match yours.")
+    context = _context(principal, request, environ)
+    if request.service == "s3":
+        for action, resource in s3_actions(request, environ):
+            _check_s3(principal, action, resource, context)
+    elif principal != OPERATOR:
+        _check(principal, f"{request.service}:{request.action}", resource_of(request), context)
+    return principal
+
+
+def may_list(principal: Principal, request: AwsRequest, environ: Environ) -> bool:
+    """Tell whether a caller may know that a key is missing: S3 answers 403 instead of 404 to who may not list."""
+    try:
+        bucket = f"arn:aws:s3:::{request.bucket}"
+        _check_s3(principal, "s3:ListBucket", bucket, _context(principal, request, environ))
+    except Denied:
+        return False
+    return True
+
+
+def bucket_exists(name: str) -> bool:
+    """Tell whether there is a bucket of that name."""
+    return name in s3_backends[ACCOUNT]["aws"].buckets
+
+
+def _check_s3(principal: Principal, action: str, resource: str, context: Context) -> None:
+    name = resource.removeprefix("arn:aws:s3:::").partition("/")[0]
+    bucket = s3_backends[ACCOUNT]["aws"].buckets.get(name)
+    policy = [json.loads(bucket.policy)] if bucket is not None and bucket.policy else []
+    decisions = (decide(policy, action, resource, context, principal.names), _own(principal, action, resource, context))
+    if Decision.DENY in decisions or Decision.ALLOW not in decisions:
+        raise Denied(principal.arn, action, resource)
+
+
+def _check(principal: Principal, action: str, resource: str | None, context: Context) -> None:
+    if action == "sts:GetCallerIdentity":
+        return  # nobody can be denied it
+    decision = _own(principal, action, resource, context)
+    if decision is Decision.ALLOW and action == "sts:AssumeRole" and resource:
+        decision = decide(trust_policy(resource), action, resource, context, principal.names)
+    if decision is not Decision.ALLOW:
+        raise Denied(principal.arn, action, resource or "*")
+
+
+def _own(principal: Principal, action: str, resource: str | None, context: Context) -> Decision:
+    """Evaluate the caller's own policies, within its permissions boundary."""
+    if principal.policies is None:
+        return Decision.ALLOW
+    decision = decide(principal.policies, action, resource, context)
+    if decision is Decision.ALLOW and principal.boundary is not None:
+        within = decide(principal.boundary, action, resource, context)
+        return within if within is not Decision.NEUTRAL else Decision.DENY
+    return decision
+
+
+def _context(principal: Principal, request: AwsRequest, environ: Environ) -> Context:
+    """Return the condition keys that are known here, and the values that AWS would give them for this request."""
+    parameters: Mapping[str, Any] = request.parameters
+    return {
+        "aws:principalaccount": ACCOUNT,
+        "aws:principalarn": principal.role_arn or principal.arn,
+        "aws:requestedregion": REGION,
+        "aws:resourceaccount": ACCOUNT,
+        "aws:securetransport": "true",
+        "aws:sourceaccount": None,
+        "aws:sourcearn": None,
+        "aws:viaawsservice": "false",
+        "cloudwatch:namespace": parameters.get("Namespace"),
+        "kms:viaservice": None,
+        "s3:prefix": request.query.get("prefix"),
+        "s3:x-amz-server-side-encryption": environ.get("HTTP_X_AMZ_SERVER_SIDE_ENCRYPTION"),
+        "sts:externalid": parameters.get("ExternalId"),
+    }

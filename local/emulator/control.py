@@ -1,0 +1,66 @@
+"""What a real account has no interface for: policies on and off, an instance's credentials, an object's age.
+
+Paths begin with `/_emulator/`, which no bucket's name can. Bodies are JSON objects.
+"""
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any, Protocol
+
+from moto.s3.models import s3_backends
+
+from local.emulator.aws import ACCOUNT
+from local.emulator.errors import Answer
+from local.emulator.principals import instance_credentials
+from local.emulator.request import Environ, body
+
+PREFIX = "/_emulator/"
+
+
+class Controlled(Protocol):
+    """What can be switched in the application."""
+
+    enforce_iam: bool
+
+
+def respond(application: Controlled, environ: Environ) -> Answer:
+    """Carry out one request to the emulator itself."""
+    operation = _OPERATIONS.get(environ["PATH_INFO"].removeprefix(PREFIX))
+    try:
+        if operation is None:
+            raise LookupError(f"the emulator has no {environ['PATH_INFO']}")  # noqa: TRY301 - one path for refusals
+        status, document = HTTPStatus.OK, operation(application, json.loads(body(environ)))
+    except (LookupError, ValueError) as error:
+        status, document = HTTPStatus.BAD_REQUEST, {"error": str(error)}
+    data = json.dumps(document).encode()
+    headers = [("Content-Type", "application/json"), ("Content-Length", str(len(data)))]
+    return Answer(f"{status.value} {status.phrase}", headers, [data])
+
+
+def _enforcement(application: Controlled, given: dict[str, Any]) -> dict[str, Any]:
+    application.enforce_iam = bool(given["enforce"])
+    return given
+
+
+def _instance_credentials(_: Controlled, given: dict[str, Any]) -> dict[str, Any]:
+    return dict(instance_credentials(given["instance_profile"]))
+
+
+def _last_modified(_: Controlled, given: dict[str, Any]) -> dict[str, Any]:
+    bucket = s3_backends[ACCOUNT]["aws"].buckets.get(given["bucket"])
+    if bucket is None:
+        raise LookupError(f"there is no bucket {given['bucket']}")
+    time = datetime.fromisoformat(given["last_modified"]).replace(tzinfo=None)  # moto counts in naive UTC
+    keys = [key for key in bucket.keys if key.startswith(given["prefix"])]  # noqa: SIM118 - not a dict's keys()
+    for key in keys:
+        bucket.keys[key].last_modified = time
+    return {"changed": sorted(keys)}
+
+
+_OPERATIONS: dict[str, Callable[[Controlled, dict[str, Any]], dict[str, Any]]] = {
+    "enforcement": _enforcement,
+    "instance-credentials": _instance_credentials,
+    "last-modified": _last_modified,
+}

@@ -1,0 +1,127 @@
+"""Starts the emulated account in a process of its own, and controls it."""
+
+import json
+import os
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from local.emulator.aws import OPERATOR_ACCESS_KEY, OPERATOR_SECRET_KEY, REGION
+from local.emulator.request_log import RequestLog
+
+_REPOSITORY = Path(__file__).resolve().parents[2]
+_PATIENCE_SECONDS = 30
+
+
+class EmulatorError(Exception):
+    """The emulator did not start, or refused what it was asked; the message says why."""
+
+
+class Emulator:
+    """An emulated account that lives as long as the `with` block.
+
+    Args:
+        log: The file for requests to S3, denials and failures; `self.log` reads it.
+        bind: The address to listen on. `0.0.0.0` lets builders in other network namespaces in.
+        port: Default: a free one.
+    """
+
+    def __init__(self, log: Path, *, bind: str = "127.0.0.1", port: int = 0) -> None:
+        self.log = RequestLog(log)
+        self._errors = log.with_suffix(".stderr")
+        with self._errors.open("wb") as errors:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "local.emulator", "--bind", bind, "--port", str(port), "--log", str(log)],
+                cwd=_REPOSITORY,
+                # Whatever AWS settings the caller has are not for this account.
+                env={name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
+                stdout=subprocess.PIPE,
+                stderr=errors,
+            )
+        assert self._process.stdout is not None  # noqa: S101 - for the type checker
+        try:
+            self.port: int = json.loads(self._process.stdout.readline())["port"]
+        except ValueError:
+            self.close()
+            raise EmulatorError(f"the emulator did not start: {self._errors.read_text()[-2000:]}") from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _where: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the emulator, and with it the account."""
+        self._process.kill()
+        self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+
+    @property
+    def endpoint_url(self) -> str:
+        """Where the CDK command line and boto3 reach it: by name, an address breaks CDK's uploads."""
+        return f"http://localhost:{self.port}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables with which an AWS client is the account's operator, and asks nobody else."""
+        return {
+            "AWS_ACCESS_KEY_ID": OPERATOR_ACCESS_KEY,
+            "AWS_SECRET_ACCESS_KEY": OPERATOR_SECRET_KEY,
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_ENDPOINT_URL": self.endpoint_url,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        }
+
+    def enforce_iam(self, *, enforce: bool = True) -> None:
+        """Let policies count from now on, or no longer. The operator may do everything, but for a bucket's Deny."""
+        self._control("enforcement", {"enforce": enforce})
+
+    def instance_credentials(self, instance_profile: str) -> dict[str, str]:
+        """Return new credentials of an instance profile's role, in the words of the instance metadata service.
+
+        Keys: `AccessKeyId`, `SecretAccessKey`, `Token`, `Expiration`, `RoleName` and the service's others.
+
+        Raises:
+            EmulatorError: There is no such profile, or its role does not trust EC2.
+        """
+        credentials: dict[str, str] = self._control("instance-credentials", {"instance_profile": instance_profile})
+        return credentials
+
+    def set_last_modified(self, bucket: str, prefix: str, last_modified: datetime) -> list[str]:
+        """Let all objects below a prefix be as old as given, and return their keys.
+
+        Args:
+            bucket: The bucket's name.
+            prefix: A key, or what keys begin with.
+            last_modified: In UTC.
+
+        Raises:
+            EmulatorError: There is no such bucket.
+        """
+        given = {"bucket": bucket, "prefix": prefix, "last_modified": last_modified.isoformat()}
+        keys: list[str] = self._control("last-modified", given)["changed"]
+        return keys
+
+    def _control(self, operation: str, given: Mapping[str, Any]) -> Any:  # noqa: ANN401 - JSON
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}/_emulator/{operation}", data=json.dumps(given).encode()
+        )
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with direct.open(request, timeout=_PATIENCE_SECONDS) as response:
+                return json.load(response)
+        except urllib.error.HTTPError as error:
+            raise EmulatorError(json.load(error)["error"]) from None

@@ -1,0 +1,2 @@
+"""x"""
+ReadBack=read_back=None

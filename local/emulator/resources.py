@@ -1,0 +1,49 @@
+"""Which resource a request to a service other than S3 is about, as IAM names it."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from moto.secretsmanager.models import secretsmanager_backends
+
+from local.emulator.aws import ACCOUNT, REGION
+from local.emulator.request import AwsRequest
+
+
+def resource_of(request: AwsRequest) -> str | None:
+    """Return the ARN of what a request is about. None: it is not known here."""
+    find = _RESOURCES.get(request.service)
+    return find(request.parameters) if find else None
+
+
+def _secret(parameters: Mapping[str, Any]) -> str | None:
+    secrets = secretsmanager_backends[ACCOUNT][REGION].secrets
+    given = parameters.get("SecretId", "")
+    return next((secret.arn for secret in secrets.values() if given in (secret.arn, secret.name)), None)
+
+
+def _group(parameters: Mapping[str, Any]) -> str | None:
+    name = parameters.get("AutoScalingGroupName")
+    return f"arn:aws:autoscaling:{REGION}:{ACCOUNT}:autoScalingGroup:*:autoScalingGroupName/{name}" if name else None
+
+
+def _log_group(parameters: Mapping[str, Any]) -> str | None:
+    name = parameters.get("logGroupName")
+    return f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{name}:*" if name else None
+
+
+def _parameter(parameters: Mapping[str, Any]) -> str | None:
+    name = parameters.get("Name")
+    return f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/{name.removeprefix('/')}" if name else None
+
+
+def _role(parameters: Mapping[str, Any]) -> str | None:
+    return parameters.get("RoleArn")
+
+
+_RESOURCES: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
+    "autoscaling": _group,
+    "logs": _log_group,
+    "secretsmanager": _secret,
+    "ssm": _parameter,
+    "sts": _role,
+}

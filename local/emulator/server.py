@@ -1,0 +1,43 @@
+"""Serves the emulated account over HTTP until the process ends."""
+
+import json
+import sys
+from typing import Any
+
+from moto.core.config import default_user_config
+from moto.moto_api._internal import mock_random
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from werkzeug.serving import make_server
+
+from local.emulator import authorization, services
+from local.emulator.application import Application
+from local.emulator.aws import Aws
+from local.emulator.cloudformation import engine
+from local.emulator.request_log import RequestLog
+
+
+class _Handler(MotoRequestHandler):  # type: ignore[misc] - moto has no types
+    def log_request(self, *_: Any) -> None:  # noqa: ANN401 - werkzeug's signature
+        """Say nothing: the request log does."""
+
+
+def serve(*, bind: str, port: int, log: RequestLog, enforce_iam: bool) -> None:
+    """Serve the account, and print the port as JSON once it can be reached.
+
+    Args:
+        bind: The address to listen on. Its port also answers the account's own calls, over 127.0.0.1.
+        port: 0 takes a free one.
+        log: Where requests to S3, denials and failures are written.
+        enforce_iam: Whether policies count from the start.
+    """
+    default_user_config["iam"] = {"load_aws_managed_policies": True}
+    mock_random.seed(0)  # the same deployment gets the same ids
+    application = Application(DomainDispatcherApplication(create_backend_app), log, enforce_iam=enforce_iam)
+    server = make_server(bind, port, application, threaded=True, request_handler=_Handler)
+    host = "127.0.0.1" if bind == "0.0.0.0" else bind  # noqa: S104 - a comparison
+    engine.install(Aws(f"http://{host}:{server.port}"))
+    authorization.install()
+    services.mend()
+    sys.stdout.write(json.dumps({"port": server.port}) + "\n")
+    sys.stdout.flush()
+    server.serve_forever()

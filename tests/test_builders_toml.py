@@ -1,0 +1,137 @@
+"""The shipped builders.toml shows every setting with its default, and what it shows is true."""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from datetime import timedelta
+from itertools import pairwise
+from pathlib import Path
+from types import UnionType
+from typing import Any, get_args
+
+import pytest
+from aws_cdk import Size
+
+from buildkit_ops.cache_expiration import CacheExpiration, expiration_margin_days
+from cdk_buildkit import BuilderCapacity, BuildKitRelease, StoreVolume
+from stacks.config import BuildkitConfig, CacheConfig, Config, FleetConfig, VolumeConfig, load_config
+
+SHIPPED = Path(__file__).parent.parent / "builders.toml"
+LINES = SHIPPED.read_text().splitlines()
+
+COMMENTED_OUT = re.compile(r"# (\[[a-z_.]+\]|(?P<name>[a-z_]+) = .+)")
+SETTING = re.compile(r"(# )?[a-z_]+ = .+")  # no architecture: a digit is in the name of each
+
+USED_TOGETHER: dict[str, list[str | None]] = {
+    "permissions_boundary": ["permissions_boundary"],
+    "zone_name": ["zone_name"],
+    "hosted_zone_id": ["zone_name", "hosted_zone_id"],
+    "vpc": [None, "id", "cidr", "availability_zones", "private_subnet_ids"],
+    "kms_key_arn": ["kms_key_arn"],
+    "bucket_names": ["bucket_names"],
+    "ami": ["ami"],
+    "certificate_secret": ["certificate_secret"],
+}
+"""For each optional setting, the commented lines that make it; None is a table's heading."""
+
+
+def without_comment_signs(names: list[str | None]) -> str:
+    lines = []
+    for line in LINES:
+        match = COMMENTED_OUT.fullmatch(line)
+        lines.append(match[1] if match and match["name"] in names else line)
+    return "\n".join(lines)
+
+
+def settings(kind: type, prefix: str = "") -> dict[str, Any]:
+    """Return the path of every setting in a class and in the classes in it, with its default, or None for none."""
+    found: dict[str, Any] = {}
+    for field in fields(kind):
+        factory = field.default_factory
+        found[prefix + field.name] = field.default if factory is MISSING else factory()
+        union = get_args(field.type) if isinstance(field.type, UnionType) else ()
+        for each in (field.type, *union):
+            if isinstance(each, type) and is_dataclass(each):
+                found |= settings(each, f"{prefix}{field.name}.")
+    return {path: None if default is MISSING else default for path, default in found.items()}
+
+
+SETTINGS = settings(Config) | settings(FleetConfig, "builders.main.")
+
+
+def has(document: Mapping[str, Any], path: str) -> bool:
+    node: Any = document
+    for key in path.split("."):
+        if key not in node:
+            return False
+        node = node[key]
+    return True
+
+
+def test_the_shipped_file_sets_nothing_but_defaults(tmp_path: Path) -> None:
+    bare = tmp_path / "builders.toml"
+    bare.write_text("[builders.main]\n[builders.pull-requests]\nspot = true\n")
+
+    assert load_config(SHIPPED) == load_config(bare)
+
+
+@pytest.mark.parametrize("path", [path for path, default in SETTINGS.items() if default not in (None, {}, ())])
+def test_every_setting_with_a_default_is_set_in_the_file(path: str) -> None:
+    assert has(tomllib.loads(SHIPPED.read_text()), path)
+
+
+@pytest.mark.parametrize("path", SETTINGS)
+def test_every_setting_is_in_the_file_if_only_as_a_comment(path: str) -> None:
+    every_name = [name for names in USED_TOGETHER.values() for name in names]
+
+    assert has(tomllib.loads(without_comment_signs(every_name)), path)
+
+
+@pytest.mark.parametrize("names", USED_TOGETHER.values(), ids=USED_TOGETHER)
+def test_an_optional_setting_works_once_its_comment_signs_are_removed(names: list[str | None], tmp_path: Path) -> None:
+    edited = tmp_path / "builders.toml"
+    edited.write_text(without_comment_signs(names))
+
+    assert load_config(edited) != load_config(SHIPPED)
+
+
+def test_every_optional_setting_is_tried() -> None:
+    commented_out = {match["name"] for line in LINES if (match := COMMENTED_OUT.fullmatch(line))}
+
+    assert commented_out == {name for names in USED_TOGETHER.values() for name in names}
+
+
+def test_every_setting_has_a_comment_above_it() -> None:
+    for above, line in pairwise(LINES):
+        if SETTING.fullmatch(line):
+            assert above.startswith("# "), line
+            assert not COMMENTED_OUT.fullmatch(above), line
+
+
+def test_the_comment_tells_the_margin_that_is_enforced() -> None:
+    margin = expiration_margin_days(timedelta(hours=1))
+
+    assert f"a margin, {margin} days with builds of up to an hour" in SHIPPED.read_text()
+
+
+def test_the_constructs_have_the_same_defaults() -> None:
+    fleet, volume, cache = settings(FleetConfig), VolumeConfig(), CacheConfig()
+
+    assert BuildKitRelease() == BuildKitRelease(
+        version=BuildkitConfig().version, url=BuildkitConfig().url, sha256=BuildkitConfig().sha256
+    )
+    assert CacheExpiration() == CacheExpiration(
+        blob_days=cache.blob_expiration_days,
+        manifest_days=cache.manifest_expiration_days,
+        longest_build=fleet["longest_build"],
+    )
+    assert (BuilderCapacity().min_capacity, BuilderCapacity().max_capacity, BuilderCapacity().spot) == (
+        fleet["min_capacity"],
+        fleet["max_capacity"],
+        fleet["spot"],
+    )
+    for architecture, instance_types in fleet["instance_types"].items():
+        assert BuilderCapacity().instance_types_for(architecture) == instance_types
+    assert StoreVolume().size.to_gibibytes() == Size.gibibytes(volume.size_gib).to_gibibytes()
+    assert (StoreVolume().iops, StoreVolume().throughput) == (volume.iops, volume.throughput)
