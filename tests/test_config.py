@@ -9,8 +9,8 @@ from aws_cdk import aws_ec2 as ec2
 
 from buildkit_ops.architecture import Architecture
 from buildkit_ops.cache_expiration import expiration_margin_days
+from cdk_buildkit.instance_types import instance_type_architecture
 from stacks.config import Config, ConfigError, ScopesConfig, load_config
-from stacks.config.instance_types import instance_type_architecture
 
 MARGIN = expiration_margin_days(timedelta(hours=1))
 FLEET = "[builders.main]\n"

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from buildkit_ops.cache_expiration import CacheExpiration
 from buildkit_ops.cache_scope import CacheScope
+from cdk_buildkit.instance_types import instance_type_architecture
 from stacks.config import Config, ConfigError, load_config
-from stacks.config.instance_types import instance_type_architecture
 
 SHIPPED = (Path(__file__).parent.parent / "builders.toml").read_bytes()
 

@@ -1,24 +1,10 @@
 """How many builders of one architecture a fleet has, and on which instance types."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from aws_cdk import aws_ec2 as ec2
-
 from buildkit_ops.architecture import Architecture
-
-DEFAULT_INSTANCE_TYPES = {
-    Architecture.ARM64: ("c7gd.2xlarge", "m7gd.2xlarge", "c6gd.2xlarge", "m6gd.2xlarge"),
-    Architecture.X86_64: ("c6id.2xlarge", "m6id.2xlarge", "c5d.2xlarge", "m5d.2xlarge"),
-}
-"""Compute and general purpose types with 8 vCPUs and local NVMe, the preferred first."""
-
-_AWS_ARCHITECTURES = {
-    Architecture.ARM64: ec2.InstanceArchitecture.ARM_64,
-    Architecture.X86_64: ec2.InstanceArchitecture.X86_64,
-}
-_WITH_INSTANCE_STORE = re.compile(r"(i|im|is|d|h)\d.*|[a-z]+\d[a-z]*d[a-z]*")
+from cdk_buildkit.instance_types import DEFAULT_INSTANCE_TYPES, instance_type_architecture
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,19 +47,9 @@ class BuilderCapacity:
         """
         types = tuple(self.instance_types or DEFAULT_INSTANCE_TYPES[architecture])
         for each in types:
-            if ec2.InstanceType(each).architecture is not _AWS_ARCHITECTURES[architecture]:
+            if instance_type_architecture(each) is not architecture:
                 raise ValueError(
                     f"instance types of {architecture} builders are of that architecture; got {each}: name for "
                     f"example {DEFAULT_INSTANCE_TYPES[architecture][0]}"
                 )
         return types
-
-
-def has_instance_store(instance_type: str) -> bool:
-    """Tell by its name whether an instance type surely has local NVMe.
-
-    A `d` among the attributes says so, or a storage-optimized family
-    (https://docs.aws.amazon.com/ec2/latest/instancetypes/instance-type-names.html). A few others have it too; they
-    get a volume that they do not use.
-    """
-    return bool(_WITH_INSTANCE_STORE.fullmatch(instance_type.partition(".")[0]))

@@ -14,11 +14,12 @@ from constructs import Construct
 
 from buildkit_ops.architecture import Architecture
 from buildkit_ops.cache_scope import CacheScope
-from cdk_buildkit.builder_capacity import BuilderCapacity, has_instance_store
+from cdk_buildkit.builder_capacity import BuilderCapacity
 from cdk_buildkit.builder_host import BuilderHost
 from cdk_buildkit.builder_load_balancer import BUILDKIT_PORT, BuilderLoadBalancer
 from cdk_buildkit.buildkit_release import BuildKitRelease
 from cdk_buildkit.cache_bucket import CacheBucket
+from cdk_buildkit.instance_types import has_instance_store
 from cdk_buildkit.store_volume import StoreVolume
 
 _LATEST_AMI = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-{}"

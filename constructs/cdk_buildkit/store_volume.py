@@ -6,7 +6,7 @@ from aws_cdk import Size
 from aws_cdk import aws_ec2 as ec2
 
 MOST_IOPS_PER_GIB = 500
-MOST_MIBPS_PER_IOPS = 0.25
+LEAST_IOPS_PER_MIBPS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class StoreVolume:
         limits = (
             ("size in GiB", gib, 20, 65536),
             ("iops", self.iops, 3000, min(80000, gib * MOST_IOPS_PER_GIB)),
-            ("throughput in MiB/s", self.throughput, 125, min(2000, int(self.iops * MOST_MIBPS_PER_IOPS))),
+            ("throughput in MiB/s", self.throughput, 125, min(2000, self.iops // LEAST_IOPS_PER_MIBPS)),
         )
         for what, given, least, most in limits:
             if not least <= given <= most:

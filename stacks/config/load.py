@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from buildkit_ops.architecture import Architecture
+from cdk_buildkit.instance_types import DEFAULT_INSTANCE_TYPES
 from stacks.config import rules
 from stacks.config.document import read_document, shown
-from stacks.config.instance_types import DEFAULT_INSTANCE_TYPES
 from stacks.config.problems import ConfigError, KeyPath, Problem, RefusalError
 from stacks.config.settings import (
-    DEFAULT_SHA256,
     BuildkitConfig,
     CacheConfig,
     Config,
@@ -65,7 +64,7 @@ class _Reading:
         if cache:
             self.problems += rules.cache_problems(cache, builders)
         if buildkit:
-            buildkit = replace(buildkit, sha256={**DEFAULT_SHA256, **buildkit.sha256})
+            buildkit = replace(buildkit, sha256={**BuildkitConfig().sha256, **buildkit.sha256})
             self.problems += rules.buildkit_problems(buildkit, builders)
         if self.problems or not (deployment and network and cache and buildkit):
             return None

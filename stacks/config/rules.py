@@ -7,12 +7,11 @@ from collections.abc import Iterator, Mapping
 
 from buildkit_ops.architecture import Architecture
 from buildkit_ops.cache_expiration import expiration_margin_days
+from cdk_buildkit.instance_types import DEFAULT_INSTANCE_TYPES, instance_type_architecture
+from cdk_buildkit.store_volume import LEAST_IOPS_PER_MIBPS, MOST_IOPS_PER_GIB
 from stacks.config.durations import SHORTEST_BUILD, duration_text
-from stacks.config.instance_types import DEFAULT_INSTANCE_TYPES, instance_type_architecture
 from stacks.config.problems import KeyPath, Problem, listing, quote
 from stacks.config.settings import (
-    DEFAULT_SHA256,
-    DEFAULT_VERSION,
     BuildkitConfig,
     CacheConfig,
     FleetConfig,
@@ -24,9 +23,6 @@ from stacks.config.settings import (
 
 SUBNET_PREFIX = 24
 """Prefix length of a new VPC's public subnets, and of its private ones at the least."""
-
-MOST_IOPS_PER_GIB = 500
-LEAST_IOPS_PER_MIBPS = 4
 
 
 def network_problems(network: NetworkConfig) -> Iterator[Problem]:
@@ -101,10 +97,13 @@ def buildkit_problems(buildkit: BuildkitConfig, builders: Mapping[str, FleetConf
     """Check that the sums are those of the version's own archives."""
     path = ("buildkit", "sha256")
     for architecture in architectures_in_use(builders):
-        if buildkit.version != DEFAULT_VERSION and buildkit.sha256[architecture] == DEFAULT_SHA256[architecture]:
+        if (
+            buildkit.version != BuildkitConfig.version
+            and buildkit.sha256[architecture] == BuildkitConfig().sha256[architecture]
+        ):
             yield _refused(
                 (*path, architecture),
-                f"the sum of {DEFAULT_VERSION}",
+                f"the sum of {BuildkitConfig.version}",
                 f"the sum of {buildkit.version}",
                 "take it from `sha256sum` of that version's archive",
             )

@@ -6,7 +6,8 @@ from datetime import timedelta
 from typing import Annotated
 
 from buildkit_ops.architecture import Architecture
-from stacks.config.instance_types import DEFAULT_INSTANCE_TYPES
+from cdk_buildkit import BuilderCapacity, BuildKitRelease, CacheExpiration, StoreVolume
+from cdk_buildkit.instance_types import DEFAULT_INSTANCE_TYPES
 from stacks.config.tags import Tags
 from stacks.config.values import (
     AmiId,
@@ -32,13 +33,9 @@ from stacks.config.values import (
     between,
 )
 
-DEFAULT_VERSION = "v0.31.2"
-
-DEFAULT_SHA256 = {
-    Architecture.ARM64: "41fba1eed480376934fa4c8177ddd7021036b5168a0eb8e7ab5eccdf75d47a05",
-    Architecture.X86_64: "fbabdb72433a35f5bb646e4cd424bf8567e5d055710cf55840f7af2020640791",
-}
-"""SHA-256 of the default version's archives."""
+_RELEASE = BuildKitRelease()
+_CAPACITY = BuilderCapacity()
+_VOLUME = StoreVolume()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,8 +104,8 @@ class CacheConfig:
         bucket_names: Existing buckets, of every architecture in use. Default: new ones.
     """
 
-    blob_expiration_days: Days = 30
-    manifest_expiration_days: Days = 21
+    blob_expiration_days: Days = CacheExpiration.blob_days
+    manifest_expiration_days: Days = CacheExpiration.manifest_days
     kms_key_arn: KmsKeyArn | None = None
     retain: bool = True
     bucket_names: Mapping[Architecture, BucketName] = field(default_factory=dict)
@@ -124,11 +121,9 @@ class BuildkitConfig:
         sha256: Hexadecimal SHA-256 of each architecture's archive.
     """
 
-    version: Version = DEFAULT_VERSION
-    url: ReleaseUrl = (
-        "https://github.com/moby/buildkit/releases/download/{version}/buildkit-{version}.linux-{architecture}.tar.gz"
-    )
-    sha256: Mapping[Architecture, Sha256] = field(default_factory=lambda: dict(DEFAULT_SHA256))
+    version: Version = _RELEASE.version
+    url: ReleaseUrl = _RELEASE.url
+    sha256: Mapping[Architecture, Sha256] = field(default_factory=lambda: _RELEASE.sha256)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,9 +138,9 @@ class VolumeConfig:
         throughput: MiB/s, at most a quarter of `iops`.
     """
 
-    size_gib: Annotated[int, between(20, 65536)] = 200
-    iops: Annotated[int, between(3000, 80000)] = 6000
-    throughput: Annotated[int, between(125, 2000)] = 500
+    size_gib: Annotated[int, between(20, 65536)] = int(_VOLUME.size.to_gibibytes())
+    iops: Annotated[int, between(3000, 80000)] = _VOLUME.iops
+    throughput: Annotated[int, between(125, 2000)] = _VOLUME.throughput
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,9 +183,9 @@ class FleetConfig:
         default_factory=lambda: dict(DEFAULT_INSTANCE_TYPES)
     )
     longest_build: timedelta = timedelta(hours=1)
-    min_capacity: Capacity = 1
-    max_capacity: Capacity = 8
-    spot: bool = False
+    min_capacity: Capacity = _CAPACITY.min_capacity
+    max_capacity: Capacity = _CAPACITY.max_capacity
+    spot: bool = _CAPACITY.spot
     ami: Mapping[Architecture, AmiId] = field(default_factory=dict)
     volume: VolumeConfig = field(default_factory=VolumeConfig)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Annotated
 
 from buildkit_ops.cache_scope import CacheScope
-from stacks.config.instance_types import instance_type_architecture
+from cdk_buildkit.instance_types import instance_type_architecture
 from stacks.config.problems import RefusalError, listing, suggestion
 
 RUN_STEP_NETWORK = ipaddress.IPv4Network("10.10.0.0/16")

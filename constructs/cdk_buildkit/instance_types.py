@@ -1,4 +1,4 @@
-"""Which architecture an EC2 instance type has, told by its name: nothing is looked up."""
+"""What an EC2 instance type is, told by its name: nothing is looked up."""
 
 import re
 
@@ -8,11 +8,12 @@ DEFAULT_INSTANCE_TYPES = {
     Architecture.ARM64: ("c7gd.2xlarge", "m7gd.2xlarge", "c6gd.2xlarge", "m6gd.2xlarge"),
     Architecture.X86_64: ("c6id.2xlarge", "m6id.2xlarge", "c5d.2xlarge", "m5d.2xlarge"),
 }
-"""Types with 8 vCPUs and local NVMe, the preferred first."""
+"""Compute and general purpose types with 8 vCPUs and local NVMe, the preferred first."""
 
 _INSTANCE_TYPE = re.compile(
     r"(?P<family>[a-z]{1,8})(?P<generation>[0-9]{1,2})(?P<attributes>[a-z-]{0,16})\.[a-z0-9][a-z0-9-]{0,24}"
 )
+_WITH_INSTANCE_STORE = re.compile(r"(i|im|is|d|h)[0-9].*|[a-z]+[0-9]+[a-z]*d[a-z]*")
 
 
 def instance_type_architecture(name: str) -> Architecture | None:
@@ -27,3 +28,12 @@ def instance_type_architecture(name: str) -> Architecture | None:
         return None
     graviton = "g" in match["attributes"] or match["family"] == "a"
     return Architecture.ARM64 if graviton else Architecture.X86_64
+
+
+def has_instance_store(name: str) -> bool:
+    """Tell whether an instance type surely has local NVMe.
+
+    A `d` among the attributes says so, or a storage-optimized family (see the same page). A few others have it too;
+    they get a volume that they do not use.
+    """
+    return bool(_WITH_INSTANCE_STORE.fullmatch(name.partition(".")[0]))
