@@ -57,6 +57,10 @@ class BuildersStack(Stack):
             ),
             release=BuildKitRelease(version=buildkit.version, url=buildkit.url, sha256=buildkit.sha256),
         )
+        for client in config.clients:
+            self.fleet.connections.allow_default_port_from(
+                ec2.Peer.security_group_id(client) if client.startswith("sg-") else ec2.Peer.ipv4(client), "A client"
+            )
         CfnOutput(self, "DomainName", value=self.fleet.domain_name, description="The fleet's address in the VPC")
         CfnOutput(self, "WriteScope", value=write.name, description="The cache scope that the fleet exports to")
         for architecture in config.architectures:

@@ -30,6 +30,7 @@ USED_TOGETHER: dict[str, list[str | None]] = {
     "vpc": [None, "id", "cidr", "availability_zones", "private_subnet_ids"],
     "kms_key_arn": ["kms_key_arn"],
     "bucket_names": ["bucket_names"],
+    "clients": ["clients"],
     "ami": ["ami"],
     "certificate_secret": ["certificate_secret"],
 }

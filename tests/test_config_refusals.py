@@ -25,9 +25,9 @@ REFUSALS = {
     "an unknown key with the nearest one": (
         f"{FLEET}min_capactiy = 1\n",
         (
-            "builders.main.min_capactiy: got an unknown key, allowed cache, certificate_secret, compute, "
-            "architectures, instance_types, longest_build, min_capacity, max_capacity, spot, ami, volume: did "
-            "you mean min_capacity?"
+            "builders.main.min_capactiy: got an unknown key, allowed cache, certificate_secret, clients, "
+            "compute, architectures, instance_types, longest_build, min_capacity, max_capacity, spot, ami, volume: "
+            "did you mean min_capacity?"
         ),
     ),
     "an unknown key that is near to none": (
@@ -117,6 +117,20 @@ REFUSALS = {
     "compute that there is not": (
         f'{FLEET}compute = "eks"\n',
         'builders.main.compute: got "eks", allowed ec2: write ec2',
+    ),
+    "a client with public addresses": (
+        f'{FLEET}clients = ["8.8.8.0/24"]\n',
+        (
+            'builders.main.clients[0]: got "8.8.8.0/24", allowed a private IPv4 block or a security group\'s id, sg- '
+            "and 8 or 17 hexadecimal digits: builders have no public address: take the clients' private block"
+        ),
+    ),
+    "a client that is neither a block nor a security group": (
+        f'{FLEET}clients = ["runners"]\n',
+        (
+            'builders.main.clients[0]: got "runners", allowed a private IPv4 block or a security group\'s id, sg- '
+            'and 8 or 17 hexadecimal digits: write for example "10.0.0.0/16"'
+        ),
     ),
     "an instance type of another architecture": (
         f'{FLEET}instance_types = {{ arm64 = ["c7gd.large", "c7i.large"] }}\n',

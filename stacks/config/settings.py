@@ -16,6 +16,7 @@ from stacks.config.values import (
     BucketName,
     Capacity,
     Cidr,
+    ClientPeer,
     Compute,
     Days,
     DnsName,
@@ -164,6 +165,7 @@ class FleetConfig:
         cache: The scopes that it writes and reads.
         certificate_secret: Name of the secret with its server certificate. In a file, the default is
             `<deployment>/<fleet>/server-certificate`.
+        clients: Private IPv4 blocks and security groups that may reach it. Default: none.
         compute: What it runs on.
         architectures: Architectures that it builds for.
         instance_types: Instance types of each of its architectures, the preferred first.
@@ -177,6 +179,7 @@ class FleetConfig:
 
     cache: ScopesConfig
     certificate_secret: SecretName
+    clients: tuple[ClientPeer, ...] = ()
     compute: Compute = "ec2"
     architectures: tuple[Architecture, ...] = tuple(Architecture)
     instance_types: Mapping[Architecture, tuple[InstanceType, ...]] = field(

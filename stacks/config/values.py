@@ -15,6 +15,7 @@ RUN_STEP_NETWORK = ipaddress.IPv4Network("10.10.0.0/16")
 LONGEST_ZONE_NAME = 253 - len(".") - 32
 """Characters of a zone's name: a DNS name has 253, a fleet's name 32."""
 
+_HEX = r"([0-9a-f]{8}|[0-9a-f]{17})"
 _NO_VPC_NETWORKS = tuple(map(ipaddress.IPv4Network, ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3")))
 _SMALLEST_VPC, _LARGEST_VPC = 28, 16
 
@@ -85,6 +86,19 @@ def check_vpc_cidr(value: str) -> None:
         )
 
 
+def check_client(value: str) -> None:
+    """Require an IPv4 block of private addresses, or a security group's id."""
+    if re.fullmatch(rf"sg-{_HEX}", value, re.ASCII):
+        return
+    allowed = "a private IPv4 block or a security group's id, sg- and 8 or 17 hexadecimal digits"
+    try:
+        network = ipaddress.IPv4Network(value)
+    except ValueError as error:
+        raise RefusalError(value, allowed, 'write for example "10.0.0.0/16"') from error
+    if not network.is_private or network.prefixlen == 0:
+        raise RefusalError(value, allowed, "builders have no public address: take the clients' private block")
+
+
 def check_instance_type(value: str) -> None:
     """Require the name of an instance type that Linux runs on."""
     if not instance_type_architecture(value):
@@ -119,13 +133,13 @@ def _without_placeholders(url: str) -> str:
     return url.replace("{architecture}", "").replace("{version}", "")
 
 
-_HEX = r"([0-9a-f]{8}|[0-9a-f]{17})"
 _PARTITION = r"arn:aws(-[a-z]+)*"
 _REGION = r"[a-z]{2,4}(-[a-z]+)+-[0-9]"
 _CONSOLE = "copy it from the console or the command line"
 
 Name = Annotated[str, check_name]
 Cidr = Annotated[str, check_vpc_cidr]
+ClientPeer = Annotated[str, check_client]
 DnsName = Annotated[str, check_dns_name]
 InstanceType = Annotated[str, check_instance_type]
 ReleaseUrl = Annotated[str, check_release_url]
