@@ -46,7 +46,8 @@ def define_stacks(app: cdk.App, config: Config) -> None:
 
 def main() -> None:
     """Synthesize the stacks of the configuration that the context key `config` names."""
-    app = cdk.App()
+    # Traces would carry the path of jsii's temporary directory into the output, another one each time.
+    app = cdk.App(stack_traces=False, context={"aws:cdk:disable-creation-stack-traces": True})
     path = Path(app.node.try_get_context("config") or "builders.toml")
     try:
         config = load_config(path)

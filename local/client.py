@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -117,7 +118,8 @@ class Client:
                     progress(str(vertex["name"]))
                 vertexes[vertex["digest"]] = {**vertexes.get(vertex["digest"], {}), **vertex}
         if process.wait():
-            raise BuildError(f"buildx ended with code {process.returncode}:\n" + "".join(words[-20:]))
+            said = [line for line in words if not line.startswith("{")]
+            raise BuildError(f"buildx ended with code {process.returncode}:\n" + "".join(said[-20:]))
         seconds = time.monotonic() - started
         steps = [vertex for vertex in vertexes.values() if _is_step(str(vertex["name"]))]
         return Build(seconds=seconds, steps=len(steps), cached_steps=sum(bool(step.get("cached")) for step in steps))
@@ -135,5 +137,5 @@ def _vertexes(line: str) -> list[dict[str, str]]:
 
 
 def _is_step(name: str) -> bool:
-    # "[build 2/5] RUN ...": a step of the Dockerfile; "[internal] load ..." and "exporting ..." are not.
-    return name.startswith("[") and not name.startswith("[internal]")
+    # "[build 2/5] RUN ..." is a step of the Dockerfile; "[internal] load ..." and "exporting ..." are not.
+    return re.match(r"\[(\S+ )*\d+/\d+\] ", name) is not None

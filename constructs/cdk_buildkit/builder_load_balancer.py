@@ -10,6 +10,7 @@ from aws_cdk import aws_route53_targets as route53_targets
 from constructs import Construct
 
 from buildkit_ops.architecture import Architecture
+from cdk_buildkit.acknowledgements import acknowledge
 
 BUILDKIT_PORT = 1234
 """The port on which buildkitd listens on every builder."""
@@ -66,6 +67,12 @@ class BuilderLoadBalancer(Construct):
             internet_facing=False,
             cross_zone_enabled=True,
             security_groups=[self.security_group],
+        )
+        acknowledge(
+            self.load_balancer,
+            "ELB2",
+            "A network load balancer logs the requests of TLS listeners only; these pass TCP through to buildkitd: "
+            "https://docs.aws.amazon.com/elasticloadbalancing/latest/network/load-balancer-access-logs.html",
         )
         self.domain_name = f"{record_name}.{zone.zone_name}"
         route53.ARecord(

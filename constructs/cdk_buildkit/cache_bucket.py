@@ -10,6 +10,7 @@ from constructs import Construct
 
 from buildkit_ops.cache_expiration import CacheExpiration
 from buildkit_ops.cache_scope import CacheScope
+from cdk_buildkit.acknowledgements import acknowledge, acknowledge_objects
 
 
 class CacheBucket(Construct):
@@ -59,18 +60,7 @@ class CacheBucket(Construct):
             )
         self.scopes = tuple(scopes)
         self.encryption_key = encryption_key
-        self.bucket = bucket or s3.Bucket(
-            self,
-            "Bucket",
-            encryption=s3.BucketEncryption.KMS if encryption_key else s3.BucketEncryption.S3_MANAGED,
-            encryption_key=encryption_key,
-            bucket_key_enabled=True if encryption_key else None,
-            enforce_ssl=True,
-            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
-            object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
-            removal_policy=removal_policy or RemovalPolicy.RETAIN,
-            lifecycle_rules=_lifecycle_rules(self.scopes, expiration or CacheExpiration()),
-        )
+        self.bucket = bucket or self._create_bucket(expiration or CacheExpiration(), removal_policy)
 
     def grant_read(self, scope: CacheScope, grantee: iam.IGrantable) -> iam.Grant:
         """Let a builder import from a scope, and nothing more.
@@ -93,6 +83,27 @@ class CacheBucket(Construct):
             ["kms:Decrypt", "kms:GenerateDataKey"],
         )
 
+    def _create_bucket(self, expiration: CacheExpiration, removal_policy: RemovalPolicy | None) -> s3.Bucket:
+        bucket = s3.Bucket(
+            self,
+            "Bucket",
+            encryption=s3.BucketEncryption.KMS if self.encryption_key else s3.BucketEncryption.S3_MANAGED,
+            encryption_key=self.encryption_key,
+            bucket_key_enabled=True if self.encryption_key else None,
+            enforce_ssl=True,
+            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+            object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
+            removal_policy=removal_policy or RemovalPolicy.RETAIN,
+            lifecycle_rules=_lifecycle_rules(self.scopes, expiration),
+        )
+        acknowledge(
+            bucket,
+            "S1",
+            "It holds layers that builds make again, and every build reads hundreds: access logs would be a second "
+            "bucket to pay for. CloudTrail's data events log the bucket where an account wants it.",
+        )
+        return bucket
+
     def _grant(
         self, scope: CacheScope, grantee: iam.IGrantable, object_actions: list[str], key_actions: list[str]
     ) -> iam.Grant:
@@ -101,11 +112,9 @@ class CacheBucket(Construct):
         if scope not in self.scopes:
             held = ", ".join(each.name for each in self.scopes)
             raise ValueError(f"the cache bucket holds the scopes {held}; got {scope.name!r}: add it to the bucket")
-        grant = iam.Grant.add_to_principal(
-            grantee=grantee,
-            actions=object_actions,
-            resource_arns=[self.bucket.arn_for_objects(f"{scope.prefix}*")],
-        ).combine(
+        objects = self.bucket.arn_for_objects(f"{scope.prefix}*")
+        acknowledge_objects(grantee, objects, "A scope is a key prefix; the objects' names below it are BuildKit's.")
+        grant = iam.Grant.add_to_principal(grantee=grantee, actions=object_actions, resource_arns=[objects]).combine(
             # Without a condition: where a caller may not list, S3 answers a missing key with 403 instead of 404,
             # and BuildKit then fails the export.
             iam.Grant.add_to_principal(

@@ -14,6 +14,7 @@ from constructs import Construct
 
 from buildkit_ops.architecture import Architecture
 from buildkit_ops.cache_scope import CacheScope
+from cdk_buildkit.acknowledgements import acknowledge
 from cdk_buildkit.builder_capacity import BuilderCapacity
 from cdk_buildkit.builder_host import BuilderHost
 from cdk_buildkit.builder_load_balancer import BUILDKIT_PORT, BuilderLoadBalancer
@@ -105,6 +106,12 @@ class Ec2BuilderFleet(Construct):
         self._security_group.connections.allow_from(
             self._load_balancer.security_group, ec2.Port.tcp(BUILDKIT_PORT), "Clients, through the load balancer"
         )
+        ports = [architecture.port for architecture in caches]
+        # One object for good: the CDK keeps in it, between two calls, in which stack a rule belongs.
+        self._connections = ec2.Connections(
+            security_groups=[self._load_balancer.security_group],
+            default_port=ec2.Port.tcp_range(min(ports), max(ports)),
+        )
         for architecture, cache in caches.items():
             self._add_builders(architecture, cache)
 
@@ -118,11 +125,7 @@ class Ec2BuilderFleet(Construct):
     @jsii.member(jsii_name="connections")
     def connections(self) -> ec2.Connections:
         """Who may reach the fleet; the default port covers every architecture. Nobody may at first."""
-        ports = [architecture.port for architecture in self.architectures]
-        return ec2.Connections(
-            security_groups=[self._load_balancer.security_group],
-            default_port=ec2.Port.tcp_range(min(ports), max(ports)),
-        )
+        return self._connections
 
     def _create_role(self) -> iam.Role:
         role = iam.Role(
@@ -136,6 +139,7 @@ class Ec2BuilderFleet(Construct):
         # AWS's managed policy for Session Manager would add parameters, patches and inventory. These calls take no
         # resource: https://docs.aws.amazon.com/systems-manager/latest/userguide/getting-started-create-iam-instance-profile.html
         iam.Grant.add_to_principal(grantee=role, actions=list(_SESSION_MANAGER_ACTIONS), resource_arns=["*"])
+        acknowledge(role, "IAM5[Resource::*]", "Session Manager's calls take no resource.")
         return role
 
     def _add_builders(self, architecture: Architecture, cache: CacheBucket) -> None:
@@ -165,6 +169,18 @@ class Ec2BuilderFleet(Construct):
         )
         group.attach_to_network_target_group(self._load_balancer.add_target_group(architecture))
         Tags.of(group).add("Name", self.node.path)
+        acknowledge(
+            group,
+            "EC26",
+            "The rule fails on a group with a mixed instances policy, whose launch template it cannot find. Every "
+            "volume in that template is encrypted.",
+        )
+        acknowledge(
+            group,
+            "AS3",
+            "Builders come and go all day; nobody would read a message about each. The group's activity history and "
+            "EventBridge have every scaling event without a topic.",
+        )
 
     def _launch_template(
         self,
@@ -192,7 +208,7 @@ class Ec2BuilderFleet(Construct):
                 {
                     "AWS_REGION": Stack.of(self).region,
                     "AWS_BUCKET": cache.bucket.bucket_name,
-                    "CERTIFICATE_SECRET": self._certificate.secret_arn,
+                    "CERTIFICATE_SECRET": self._certificate.secret_full_arn or self._certificate.secret_name,
                     "BUILDKIT_ARCHIVE": self._release.archive_url(architecture),
                     "BUILDKIT_ARCHIVE_SHA256": self._release.sha256[architecture],
                     "LONGEST_BUILD_SECONDS": str(int(self._longest_build.total_seconds())),

@@ -13,7 +13,7 @@ DEFAULT_INSTANCE_TYPES = {
 _INSTANCE_TYPE = re.compile(
     r"(?P<family>[a-z]{1,8})(?P<generation>[0-9]{1,2})(?P<attributes>[a-z-]{0,16})\.[a-z0-9][a-z0-9-]{0,24}"
 )
-_WITH_INSTANCE_STORE = re.compile(r"(i|im|is|d|h)[0-9].*|[a-z]+[0-9]+[a-z]*d[a-z]*")
+_WITH_INSTANCE_STORE = re.compile(r"(i[3-9]|i[ms][0-9]|d[3-9]).*|[a-z]+[0-9]+[a-z]*d[a-z]*")
 
 
 def instance_type_architecture(name: str) -> Architecture | None:
@@ -33,7 +33,7 @@ def instance_type_architecture(name: str) -> Architecture | None:
 def has_instance_store(name: str) -> bool:
     """Tell whether an instance type surely has local NVMe.
 
-    A `d` among the attributes says so, or a storage-optimized family (see the same page). A few others have it too;
-    they get a volume that they do not use.
+    A `d` among the attributes says so, or a storage-optimized family (see the same page) but for the first ones,
+    whose disks are no NVMe. A few others have it too; they get a volume that they do not use.
     """
     return bool(_WITH_INSTANCE_STORE.fullmatch(name.partition(".")[0]))

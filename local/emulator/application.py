@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Any
 
+from werkzeug.wsgi import get_input_stream
+
 from local.emulator import control
 from local.emulator.authorization import Denied, authorize, bucket_exists, may_list
 from local.emulator.errors import Answer, NotEmulatedError, Refusal
@@ -34,6 +36,7 @@ class Application:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request. What S3 does is in the log before the caller has its answer."""
+        environ["wsgi.input"] = get_input_stream(environ)  # ends where the body does
         if environ["PATH_INFO"].startswith(control.PREFIX):
             answer = control.respond(self, environ)
         else:
@@ -59,7 +62,7 @@ class Application:
             self._log.append(Failure(service=request.service, message=message))
             answer = Refusal("InternalError", message, HTTPStatus.INTERNAL_SERVER_ERROR).answer(request, environ)
         while environ["wsgi.input"].read(_DRAINED_AT_ONCE):
-            pass  # the connection's next request begins where this one's body ends
+            pass  # what a refused request leaves unread would be taken for the connection's next one
         return answer
 
     def _carry_out(self, request: AwsRequest, environ: Environ) -> Answer:
@@ -73,17 +76,17 @@ class Application:
         return answer
 
     def _ask_services(self, environ: Environ) -> Answer:
-        begun: list[Any] = []
+        begun: list[tuple[str, list[tuple[str, str]]]] = []
 
         def start_response(status_line: str, headers: list[tuple[str, str]], _: object = None) -> None:
-            begun[:] = [status_line, headers]
+            begun.append((status_line, headers))
 
         content = self._services(environ, start_response)
         try:
             chunks = list(content)
         finally:
             getattr(content, "close", lambda: None)()
-        return Answer(*begun, chunks)
+        return Answer(*begun[-1], chunks)
 
 
 def _denial(request: AwsRequest, refusal: Refusal) -> Denial:

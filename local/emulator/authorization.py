@@ -9,8 +9,6 @@ One thing is a decision: the emulated network has no TLS, and every request in i
 """
 
 import json
-from collections.abc import Mapping
-from typing import Any
 
 from moto.iam.access_control import PermissionResult
 from moto.s3.models import FakeBucket, s3_backends
@@ -19,6 +17,7 @@ from local.emulator.aws import ACCOUNT, REGION
 from local.emulator.errors import Refusal
 from local.emulator.policy import Context, Decision, decide
 from local.emulator.principals import OPERATOR, Principal, principal_of, trust_policy
+from local.emulator.replacing import replace
 from local.emulator.request import AwsRequest, Environ
 from local.emulator.resources import resource_of
 from local.emulator.s3_actions import s3_actions
@@ -45,7 +44,7 @@ class Denied(Refusal):
 
 def install() -> None:
     """Take the evaluation of bucket policies away from moto, which ignores their conditions."""
-    FakeBucket.get_permission = lambda _bucket, _action, _resource: PermissionResult.NEUTRAL
+    replace(FakeBucket, "get_permission", lambda _bucket, _action, _resource: PermissionResult.NEUTRAL)
 
 
 def authorize(request: AwsRequest, environ: Environ) -> Principal:
@@ -115,7 +114,6 @@ def _own(principal: Principal, action: str, resource: str | None, context: Conte
 
 def _context(principal: Principal, request: AwsRequest, environ: Environ) -> Context:
     """Return the condition keys that are known here, and the values that AWS would give them for this request."""
-    parameters: Mapping[str, Any] = request.parameters
     return {
         "aws:principalaccount": ACCOUNT,
         "aws:principalarn": principal.role_arn or principal.arn,
@@ -125,9 +123,9 @@ def _context(principal: Principal, request: AwsRequest, environ: Environ) -> Con
         "aws:sourceaccount": None,
         "aws:sourcearn": None,
         "aws:viaawsservice": "false",
-        "cloudwatch:namespace": parameters.get("Namespace"),
+        "cloudwatch:namespace": request.parameters.get("Namespace"),
         "kms:viaservice": None,
         "s3:prefix": request.query.get("prefix"),
         "s3:x-amz-server-side-encryption": environ.get("HTTP_X_AMZ_SERVER_SIDE_ENCRYPTION"),
-        "sts:externalid": parameters.get("ExternalId"),
+        "sts:externalid": request.parameters.get("ExternalId"),
     }

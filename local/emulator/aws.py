@@ -32,5 +32,6 @@ class Aws:
         self.client = cache(self._new_client)
 
     def _new_client(self, service: str) -> Any:  # noqa: ANN401 - boto3 makes a service's client at run time
-        config = Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1})
+        # Once, and never through the machine's proxy.
+        config = Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}, proxies={})
         return self._session.client(service, endpoint_url=self.endpoint_url, config=config)  # type: ignore[call-overload]

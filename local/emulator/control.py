@@ -53,7 +53,7 @@ def _last_modified(_: Controlled, given: dict[str, Any]) -> dict[str, Any]:
     if bucket is None:
         raise LookupError(f"there is no bucket {given['bucket']}")
     time = datetime.fromisoformat(given["last_modified"]).replace(tzinfo=None)  # moto counts in naive UTC
-    keys = [key for key in bucket.keys if key.startswith(given["prefix"])]  # noqa: SIM118 - not a dict's keys()
+    keys = [key for key in bucket.keys if key.startswith(given["prefix"])]
     for key in keys:
         bucket.keys[key].last_modified = time
     return {"changed": sorted(keys)}

@@ -48,7 +48,10 @@ class Refusal(Exception):  # noqa: N818 - AWS's word
         if request.service == "s3":
             text = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
         elif request.service == "ec2":
-            text = f"<Response><Errors><Error><Code>{code}</Code><Message>{message}</Message></Error></Errors></Response>"
+            code = "UnauthorizedOperation" if code == "AccessDenied" else code
+            text = (
+                f"<Response><Errors><Error><Code>{code}</Code><Message>{message}</Message></Error></Errors></Response>"
+            )
         elif "json" in environ.get("CONTENT_TYPE", ""):
             text, kind = json.dumps({"__type": self.code, "message": self.message}), environ["CONTENT_TYPE"]
             status = HTTPStatus.BAD_REQUEST if status == HTTPStatus.FORBIDDEN else status

@@ -3,8 +3,8 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
-from urllib.parse import unquote
 
 from moto.core.utils import utcnow
 from moto.iam.models import Role, iam_backends
@@ -60,9 +60,9 @@ def principal_of(access_key: str | None, session_token: str | None) -> Principal
     if session is None:
         raise Refusal("InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist in our records.")
     if session.expiration < utcnow():
-        raise Refusal("ExpiredToken", "The provided token has expired.", status=400)
+        raise Refusal("ExpiredToken", "The provided token has expired.", HTTPStatus.BAD_REQUEST)
     if session_token != session.session_token:
-        raise Refusal("InvalidToken", "The provided token is malformed or otherwise invalid.", status=400)
+        raise Refusal("InvalidToken", "The provided token is malformed or otherwise invalid.", HTTPStatus.BAD_REQUEST)
     role = iam_backends[ACCOUNT]["aws"].get_role_by_arn(session.role_arn)
     return Principal(
         arn=session.arn,
@@ -94,7 +94,7 @@ def instance_credentials(instance_profile: str) -> dict[str, str]:
         raise LookupError(f"the role {role.name} does not trust ec2.amazonaws.com")
     session: AssumedRole = sts_backends[ACCOUNT]["aws"].assume_role(
         region_name=REGION,
-        role_session_name="i-0e0000000000e0000",
+        role_session_name="i-0e0000000000e0000",  # EC2 takes the instance's id
         role_arn=role.arn,
         policy="",
         duration=6 * 3600,
@@ -131,5 +131,5 @@ def _managed_policy(arn: str) -> Mapping[str, Any]:
 
 
 def _document(text: str) -> Mapping[str, Any]:
-    document: Mapping[str, Any] = json.loads(unquote(text) if text.startswith("%7B") else text)
+    document: Mapping[str, Any] = json.loads(text)
     return document

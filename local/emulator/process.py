@@ -27,20 +27,25 @@ class Emulator:
     """An emulated account that lives as long as the `with` block.
 
     Args:
-        log: The file for requests to S3, denials and failures; `self.log` reads it.
-        bind: The address to listen on. `0.0.0.0` lets builders in other network namespaces in.
+        log: The file for requests to S3, denials and failures, begun anew; `self.log` reads it. What the emulator
+            says besides goes to a file beside it, with the suffix `.stderr`.
+        bind: `127.0.0.1`, or `0.0.0.0` to let in builders from other network namespaces.
         port: Default: a free one.
+        enforce_iam: Whether policies count from the start, for the deployment itself too.
     """
 
-    def __init__(self, log: Path, *, bind: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(self, log: Path, *, bind: str = "127.0.0.1", port: int = 0, enforce_iam: bool = True) -> None:
         self.log = RequestLog(log)
+        log.unlink(missing_ok=True)
         self._errors = log.with_suffix(".stderr")
+        arguments = ["--bind", bind, "--port", str(port), "--log", str(log.resolve()), "--end-with-stdin"]
         with self._errors.open("wb") as errors:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "local.emulator", "--bind", bind, "--port", str(port), "--log", str(log)],
+                [sys.executable, "-m", "local.emulator", *arguments, *(["--enforce-iam"] if enforce_iam else [])],
                 cwd=_REPOSITORY,
                 # Whatever AWS settings the caller has are not for this account.
                 env={name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
+                stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
             )
@@ -61,10 +66,8 @@ class Emulator:
 
     def close(self) -> None:
         """End the emulator, and with it the account."""
-        self._process.kill()
-        self._process.wait()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+        with self._process:  # closes its pipes
+            self._process.kill()
 
     @property
     def endpoint_url(self) -> str:
@@ -83,10 +86,12 @@ class Emulator:
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "NO_PROXY": "localhost,127.0.0.1",
+            "no_proxy": "localhost,127.0.0.1",
         }
 
     def enforce_iam(self, *, enforce: bool = True) -> None:
-        """Let policies count from now on, or no longer. The operator may do everything, but for a bucket's Deny."""
+        """Let policies count from now on, or no longer. The operator may do everything but what a bucket denies."""
         self._control("enforcement", {"enforce": enforce})
 
     def instance_credentials(self, instance_profile: str) -> dict[str, str]:

@@ -44,7 +44,7 @@ class AwsRequest:
     def read(cls, environ: Environ) -> "AwsRequest":
         """Read a request. The body of any service but S3 is read, and put back."""
         query = dict(parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True))
-        raw_path = environ.get("REQUEST_URI", environ["PATH_INFO"]).partition("?")[0]
+        raw_path = str(environ.get("REQUEST_URI", environ["PATH_INFO"])).partition("?")[0]
         signature = re.search(r"Credential=([^/,\s]+)/([^,\s]+)", environ.get("HTTP_AUTHORIZATION", ""))
         credential = f"{signature[1]}/{signature[2]}" if signature else query.get("X-Amz-Credential", "")
         access_key, _, scope = credential.partition("/")

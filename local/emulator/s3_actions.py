@@ -46,6 +46,7 @@ _BUCKET_ACTIONS = {
     ("DELETE", "policy"): "DeleteBucketPolicy",
     ("GET", "publicAccessBlock"): "GetBucketPublicAccessBlock",
     ("PUT", "publicAccessBlock"): "PutBucketPublicAccessBlock",
+    ("DELETE", "publicAccessBlock"): "PutBucketPublicAccessBlock",
     ("GET", "ownershipControls"): "GetBucketOwnershipControls",
     ("PUT", "ownershipControls"): "PutBucketOwnershipControls",
     ("GET", "versioning"): "GetBucketVersioning",
@@ -56,15 +57,8 @@ _BUCKET_ACTIONS = {
     ("PUT", "acl"): "PutBucketAcl",
 }
 _SUBRESOURCES = {name for _, name in (*_OBJECT_ACTIONS, *_BUCKET_ACTIONS) if name}
-_OTHER_SUBRESOURCES = {"attributes", "cors", "delete", "legal-hold", "logging", "notification", "object-lock"} | {
-    "policyStatus",
-    "replication",
-    "restore",
-    "retention",
-    "select",
-    "torrent",
-    "website",
-}
+_UNKNOWN_SUBRESOURCES = {"attributes", "cors", "legal-hold", "logging", "notification", "object-lock", "policyStatus"}
+_UNKNOWN_SUBRESOURCES |= {"replication", "restore", "retention", "select", "torrent", "website"}
 
 
 def s3_actions(request: AwsRequest, environ: Environ) -> list[tuple[str, str]]:
@@ -76,7 +70,7 @@ def s3_actions(request: AwsRequest, environ: Environ) -> list[tuple[str, str]]:
     if not request.bucket:
         return [("s3:ListAllMyBuckets", "*")]
     bucket = f"arn:aws:s3:::{request.bucket}"
-    asked = sorted((_SUBRESOURCES | _OTHER_SUBRESOURCES) & set(request.query))
+    asked = sorted((_SUBRESOURCES | _UNKNOWN_SUBRESOURCES | {"delete"}) & set(request.query))
     if not request.key and request.method == "POST" and asked == ["delete"]:
         keys = re.findall(r"<Key>([^<]*)</Key>", body(environ).decode())
         return [("s3:DeleteObject", f"{bucket}/{key}") for key in keys]

@@ -1,7 +1,9 @@
 """Serves the emulated account over HTTP until the process ends."""
 
 import json
+import os
 import sys
+from threading import Thread
 from typing import Any
 
 from moto.core.config import default_user_config
@@ -16,12 +18,12 @@ from local.emulator.cloudformation import engine
 from local.emulator.request_log import RequestLog
 
 
-class _Handler(MotoRequestHandler):  # type: ignore[misc] - moto has no types
+class _Handler(MotoRequestHandler):
     def log_request(self, *_: Any) -> None:  # noqa: ANN401 - werkzeug's signature
         """Say nothing: the request log does."""
 
 
-def serve(*, bind: str, port: int, log: RequestLog, enforce_iam: bool) -> None:
+def serve(*, bind: str, port: int, log: RequestLog, enforce_iam: bool, end_with_stdin: bool) -> None:
     """Serve the account, and print the port as JSON once it can be reached.
 
     Args:
@@ -29,6 +31,7 @@ def serve(*, bind: str, port: int, log: RequestLog, enforce_iam: bool) -> None:
         port: 0 takes a free one.
         log: Where requests to S3, denials and failures are written.
         enforce_iam: Whether policies count from the start.
+        end_with_stdin: End when standard input does, which is when the process at its other end is gone.
     """
     default_user_config["iam"] = {"load_aws_managed_policies": True}
     mock_random.seed(0)  # the same deployment gets the same ids
@@ -40,4 +43,11 @@ def serve(*, bind: str, port: int, log: RequestLog, enforce_iam: bool) -> None:
     services.mend()
     sys.stdout.write(json.dumps({"port": server.port}) + "\n")
     sys.stdout.flush()
+    if end_with_stdin:
+        Thread(target=_await_end, daemon=True).start()
     server.serve_forever()
+
+
+def _await_end() -> None:
+    sys.stdin.read()
+    os._exit(0)  # the requests that are under way matter to nobody

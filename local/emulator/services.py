@@ -1,25 +1,48 @@
 """Mends moto's services where they are wrong about something that the templates declare."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+from moto.cloudformation.models import Stack
+from moto.ec2.models.security_groups import SecurityGroupRule
 from moto.elbv2.models import ELBv2Backend
+
+from local.emulator.replacing import replace
 
 _LONGEST_DEREGISTRATION_DELAY = "3600"
 
 
 def mend() -> None:
     """Mend this process's moto."""
-    ELBv2Backend.modify_target_group_attributes = _accepting_an_hour(ELBv2Backend.modify_target_group_attributes)
+    replace(SecurityGroupRule, "description", property(_description))
+    replace(Stack, "parameter_list", property(_parameter_list))
+    accepting = _accepting_an_hour(ELBv2Backend.modify_target_group_attributes)
+    replace(ELBv2Backend, "modify_target_group_attributes", accepting)
 
 
-def _accepting_an_hour(modify: object) -> object:
+def _accepting_an_hour(modify: Callable[..., None]) -> Callable[..., None]:
     """Accept the longest deregistration delay that AWS does: moto ends one second earlier."""
     name = "deregistration_delay.timeout_seconds"
 
     def wrapper(backend: ELBv2Backend, target_group_arn: str, attributes: Mapping[str, str]) -> None:
         longest = attributes.get(name) == _LONGEST_DEREGISTRATION_DELAY
-        modify(backend, target_group_arn, {key: value for key, value in attributes.items() if key != name or not longest})
+        modify(
+            backend, target_group_arn, {key: value for key, value in attributes.items() if key != name or not longest}
+        )
         if longest:
             backend.target_groups[target_group_arn].attributes[name] = _LONGEST_DEREGISTRATION_DELAY
 
     return wrapper
+
+
+def _description(rule: SecurityGroupRule) -> str | None:
+    """Return a rule's description, also when it admits a security group: moto knows those of address ranges."""
+    described: str | None = rule.ip_range.get("Description") or rule.source_group.get("Description")
+    return described
+
+
+def _parameter_list(stack: Stack) -> list[dict[str, str]]:
+    """Return a stack's parameters, lists as the comma-separated texts that they were given as."""
+    return [
+        {"ParameterKey": key, "ParameterValue": ",".join(value) if isinstance(value, list) else str(value)}
+        for key, value in stack.stack_parameters.items()
+    ]

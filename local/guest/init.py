@@ -40,7 +40,7 @@ def main() -> None:
         imds.serve(plan["metadata"])
         _install_shims(plan["aws"])
         _serve_systemctl(manager)
-        _run_user_data(Path(plan["directory"]), plan["user_data"], plan["environment"])
+        _run_user_data(plan["user_data"], plan["environment"])
     except Exception as error:  # noqa: BLE001 - whatever it is, the other side must hear of it
         report.write(f"failed: {error}\n")
         report.close()
@@ -94,9 +94,9 @@ def _install_shims(aws: str) -> None:
     (programs / "aws").symlink_to(aws)
 
 
-def _run_user_data(directory: Path, user_data: str, environment: Mapping[str, str]) -> None:
+def _run_user_data(user_data: str, environment: Mapping[str, str]) -> None:
     # As cloud-init does: the files of the cloud-config first, then the script.
-    script = directory / "user-data.sh"
+    script = Path("/run/user-data.sh")
     for part in email.message_from_string(user_data, policy=email.policy.default).walk():
         if part.get_content_type() == "text/cloud-config":
             for file in json.loads(part.get_content())["write_files"]:

@@ -4,8 +4,16 @@ moto reports success for resources, and properties of resources, that it does no
 `RESOURCE_TYPES` fails the stack, and so does a property that its type does not look at.
 """
 
-from local.emulator.cloudformation import compute, identity, load_balancing, naming, network, regional, security_groups
-from local.emulator.cloudformation import storage
+from local.emulator.cloudformation import (
+    compute,
+    identity,
+    load_balancing,
+    naming,
+    network,
+    regional,
+    security_groups,
+    storage,
+)
 from local.emulator.cloudformation.resource_type import ResourceType
 
 RESOURCE_TYPES: dict[str, ResourceType] = {

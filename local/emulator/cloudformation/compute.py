@@ -6,10 +6,14 @@ from local.emulator.cloudformation.resource_type import Declaration, Properties,
 
 def _create_launch_template(declaration: Declaration) -> Provisioned:
     properties = declaration.properties
-    template = declaration.aws.client("ec2").create_launch_template(
+    ec2 = declaration.aws.client("ec2")
+    template = ec2.create_launch_template(
         LaunchTemplateName=properties.get("LaunchTemplateName", declaration.name(128)),
-        **only(properties, "LaunchTemplateData", "TagSpecifications"),
+        LaunchTemplateData=properties["LaunchTemplateData"],
     )["LaunchTemplate"]
+    for specification in properties.get("TagSpecifications", []):
+        # Given on creation, moto would mix them into the tags of the instances.
+        ec2.create_tags(Resources=[template["LaunchTemplateId"]], Tags=specification["Tags"])
     return Provisioned(
         template["LaunchTemplateId"],
         {

@@ -37,7 +37,7 @@ def _create_policy(declaration: Declaration) -> Provisioned:
     document = json.dumps(properties["PolicyDocument"])
     for role in properties["Roles"]:
         iam.put_role_policy(RoleName=role, PolicyName=properties["PolicyName"], PolicyDocument=document)
-    return Provisioned(declaration.name(128))
+    return Provisioned(properties["PolicyName"])
 
 
 def _delete_policy(aws: Aws, _: str, properties: Properties) -> None:

@@ -9,8 +9,8 @@ def _create_zone(declaration: Declaration) -> Provisioned:
     networks = properties.get("VPCs", [])
     zone = route53.create_hosted_zone(
         Name=properties["Name"],
-        CallerReference=f"{declaration.stack_name}/{declaration.logical_id}",
-        HostedZoneConfig={"PrivateZone": bool(networks), **properties.get("HostedZoneConfig", {})},
+        CallerReference=f"{declaration.stack_id}/{declaration.logical_id}",
+        HostedZoneConfig={"PrivateZone": bool(networks)},
         **({"VPC": networks[0]} if networks else {}),
     )["HostedZone"]
     identifier = zone["Id"].rpartition("/")[2]

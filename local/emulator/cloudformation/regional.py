@@ -24,7 +24,7 @@ def _delete_log_group(aws: Aws, physical_id: str, _: Properties) -> None:
 def _create_parameter(declaration: Declaration) -> Provisioned:
     properties = declaration.properties
     name = properties.get("Name", declaration.name(128))
-    declaration.aws.client("ssm").put_parameter(Name=name, **only(properties, "Type", "Value", "Description"))
+    declaration.aws.client("ssm").put_parameter(Name=name, **only(properties, "Type", "Value"))
     return Provisioned(name, only(properties, "Type", "Value"))
 
 

@@ -21,7 +21,7 @@ class Properties(dict[str, Any]):
 
     def get(self, name: str, default: Any = None) -> Any:  # noqa: ANN401 - what a template may hold
         """Return a property, or the default where it is not declared."""
-        return self[name] if name in self else default
+        return self[name] if name in self else default  # noqa: SIM401 - it is what get() does
 
     @property
     def unseen(self) -> list[str]:
@@ -34,7 +34,7 @@ class Declaration:
     """A resource that a template asks for."""
 
     aws: Aws
-    stack_name: str
+    stack_id: str
     logical_id: str
     properties: Properties
 
@@ -44,10 +44,10 @@ class Declaration:
         Args:
             longest: The characters that the service allows.
         """
-        suffix = hashlib.sha256(f"{self.stack_name}/{self.logical_id}".encode()).hexdigest()[:12]
+        suffix = hashlib.sha256(f"{self.stack_id}/{self.logical_id}".encode()).hexdigest()[:12]
         room = longest - len(suffix) - 1
         tail = self.logical_id[: room - 8]
-        head = self.stack_name[: room - len(tail) - 1].rstrip("-")
+        head = self.stack_id.split("/")[1][: room - len(tail) - 1].rstrip("-")
         return f"{head}-{tail}-{suffix}"
 
 
@@ -65,11 +65,11 @@ class ResourceType:
 
     Args:
         create: Makes the resource that is declared.
-        delete: Removes it, given its physical id and its properties. Default: it goes with another resource.
+        delete: Removes it, given its physical id and its properties.
     """
 
     create: Callable[[Declaration], Provisioned]
-    delete: Callable[[Aws, str, Properties], None] = lambda aws, physical_id, properties: None  # noqa: ARG005
+    delete: Callable[[Aws, str, Properties], None]
 
 
 def only(properties: Mapping[str, Any], *names: str) -> dict[str, Any]:

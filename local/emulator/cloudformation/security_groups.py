@@ -6,9 +6,17 @@ from typing import Any
 from local.emulator.aws import Aws
 from local.emulator.cloudformation.resource_type import Declaration, Properties, Provisioned, ResourceType, only
 
+_RULE = {"CidrIp", "CidrIpv6", "Description", "DestinationSecurityGroupId", "FromPort", "GroupId", "IpProtocol"} | {
+    "SourceSecurityGroupId",
+    "ToPort",
+}
+
 
 def _permission(rule: Mapping[str, Any]) -> dict[str, Any]:
     """Translate a rule into an entry of the interface's IpPermissions."""
+    unknown = rule.keys() - _RULE
+    if unknown:
+        raise ValueError(f"a rule with {', '.join(sorted(unknown))} is not emulated")
     description = only(rule, "Description")
     permission = only(rule, "IpProtocol", "FromPort", "ToPort")
     if "CidrIp" in rule:

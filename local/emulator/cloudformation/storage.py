@@ -1,7 +1,7 @@
 """S3 buckets with all their configuration, and their policies."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from local.emulator.aws import Aws
@@ -70,7 +70,7 @@ def _put_tags(s3: Any, bucket: str, value: list[dict[str, str]]) -> None:  # noq
     s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": value})
 
 
-_CONFIGURE = {
+_CONFIGURE: dict[str, Callable[[Any, str, Any], None]] = {
     "AccessControl": _put_access_control,
     "BucketEncryption": _put_encryption,
     "LifecycleConfiguration": _put_lifecycle,

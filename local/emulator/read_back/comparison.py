@@ -70,10 +70,24 @@ def _compare_lists(
             yield from compare(tag["Value"], values.get(tag["Key"]), f"{path}.{tag['Key']}")
         return
     if re.sub(r"\[\d+\]", "", path) in unordered:
-        declared, found = sorted(declared, key=_order), sorted(found, key=_order)
+        declared, found = _without_pairs(declared, found, path, unordered)
     for index in range(max(len(declared), len(found))):
-        pair = (each[index] if index < len(each) else None for each in (declared, found))
-        yield from compare(*pair, f"{path}[{index}]", unordered)
+        first, second = (each[index] if index < len(each) else None for each in (declared, found))
+        yield from compare(first, second, f"{path}[{index}]", unordered)
+
+
+def _without_pairs(
+    declared: list[Any], found: list[Any], path: str, unordered: Collection[str]
+) -> tuple[list[Any], list[Any]]:
+    """Return what is left of both lists when each element has been put together with its equal."""
+    missing, extra = [], list(found)
+    for each in declared:
+        equal = next((other for other in extra if not any(compare(each, other, path, unordered))), None)
+        if equal is None:
+            missing.append(each)
+        else:
+            extra.remove(equal)
+    return missing, extra
 
 
 def _text(value: object) -> str | None:

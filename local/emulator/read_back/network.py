@@ -3,12 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from local.emulator.aws import Aws
-from local.emulator.read_back.reader import Found, Reader, pick
+from local.emulator.read_back.reader import Account, Found, Reader, pick
 
 
-def _vpc(aws: Aws, physical_id: str, _: Mapping[str, Any]) -> Found:
-    ec2 = aws.client("ec2")
+def _vpc(account: Account, physical_id: str, _: Mapping[str, Any]) -> Found:
+    ec2 = account.client("ec2")
     (vpc,) = ec2.describe_vpcs(VpcIds=[physical_id])["Vpcs"]
     properties = pick(vpc, "CidrBlock", "InstanceTenancy", "Tags")
     for name in ("EnableDnsSupport", "EnableDnsHostnames"):
@@ -17,68 +16,67 @@ def _vpc(aws: Aws, physical_id: str, _: Mapping[str, Any]) -> Found:
     return Found(properties, {"VpcId": physical_id, "CidrBlock": vpc["CidrBlock"]})
 
 
-def _subnet(aws: Aws, physical_id: str, _: Mapping[str, Any]) -> Found:
-    (subnet,) = aws.client("ec2").describe_subnets(SubnetIds=[physical_id])["Subnets"]
+def _subnet(account: Account, physical_id: str, _: Mapping[str, Any]) -> Found:
+    (subnet,) = account.client("ec2").describe_subnets(SubnetIds=[physical_id])["Subnets"]
     names = ("AvailabilityZone", "CidrBlock", "MapPublicIpOnLaunch", "Tags", "VpcId")
     return Found(pick(subnet, *names), pick(subnet, "SubnetId", "AvailabilityZone", "CidrBlock", "VpcId"))
 
 
-def _internet_gateway(aws: Aws, physical_id: str, _: Mapping[str, Any]) -> Found:
-    (gateway,) = aws.client("ec2").describe_internet_gateways(InternetGatewayIds=[physical_id])["InternetGateways"]
+def _internet_gateway(account: Account, physical_id: str, _: Mapping[str, Any]) -> Found:
+    (gateway,) = account.client("ec2").describe_internet_gateways(InternetGatewayIds=[physical_id])["InternetGateways"]
     return Found(pick(gateway, "Tags"), pick(gateway, "InternetGatewayId"))
 
 
-def _gateway_attachment(aws: Aws, _: str, declared: Mapping[str, Any]) -> Found:
-    (gateway,) = aws.client("ec2").describe_internet_gateways(
+def _gateway_attachment(account: Account, _: str, declared: Mapping[str, Any]) -> Found:
+    (gateway,) = account.client("ec2").describe_internet_gateways(
         Filters=[{"Name": "attachment.vpc-id", "Values": [declared["VpcId"]]}]
     )["InternetGateways"]
     (attachment,) = gateway["Attachments"]
     return Found({**pick(gateway, "InternetGatewayId"), **pick(attachment, "VpcId")})
 
 
-def _route_table(aws: Aws, physical_id: str, _: Mapping[str, Any]) -> Found:
-    (table,) = aws.client("ec2").describe_route_tables(RouteTableIds=[physical_id])["RouteTables"]
+def _route_table(account: Account, physical_id: str, _: Mapping[str, Any]) -> Found:
+    (table,) = account.client("ec2").describe_route_tables(RouteTableIds=[physical_id])["RouteTables"]
     return Found(pick(table, "Tags", "VpcId"), pick(table, "RouteTableId"))
 
 
-def _route(aws: Aws, physical_id: str, _: Mapping[str, Any]) -> Found:
-    table_id, _, destination = physical_id.partition("|")
-    (table,) = aws.client("ec2").describe_route_tables(RouteTableIds=[table_id])["RouteTables"]
-    route = next((each for each in table["Routes"] if each.get("DestinationCidrBlock") == destination), {})
+def _route(account: Account, physical_id: str, _: Mapping[str, Any]) -> Found:
+    table_id, destination = physical_id.split("|")
+    (table,) = account.client("ec2").describe_route_tables(RouteTableIds=[table_id])["RouteTables"]
+    routes = [each for each in table["Routes"] if each.get("DestinationCidrBlock") == destination]
+    route = routes[0] if routes else {}
     return Found(
         {"RouteTableId": table_id, **pick(route, "DestinationCidrBlock", "GatewayId", "NatGatewayId")},
     )
 
 
-def _route_table_association(aws: Aws, physical_id: str, _: Mapping[str, Any]) -> Found:
-    (table,) = aws.client("ec2").describe_route_tables(
+def _route_table_association(account: Account, physical_id: str, _: Mapping[str, Any]) -> Found:
+    (table,) = account.client("ec2").describe_route_tables(
         Filters=[{"Name": "association.route-table-association-id", "Values": [physical_id]}]
     )["RouteTables"]
-    association = next(
-        each for each in table["Associations"] if each["RouteTableAssociationId"] == physical_id
-    )
+    association = next(each for each in table["Associations"] if each["RouteTableAssociationId"] == physical_id)
     return Found(pick(association, "RouteTableId", "SubnetId"), {"Id": physical_id})
 
 
-def _address(aws: Aws, physical_id: str, _: Mapping[str, Any]) -> Found:
-    (address,) = aws.client("ec2").describe_addresses(PublicIps=[physical_id])["Addresses"]
+def _address(account: Account, physical_id: str, _: Mapping[str, Any]) -> Found:
+    (address,) = account.client("ec2").describe_addresses(PublicIps=[physical_id])["Addresses"]
     return Found(pick(address, "Domain", "Tags"), pick(address, "AllocationId", "PublicIp"))
 
 
-def _nat_gateway(aws: Aws, physical_id: str, _: Mapping[str, Any]) -> Found:
-    (gateway,) = aws.client("ec2").describe_nat_gateways(NatGatewayIds=[physical_id])["NatGateways"]
+def _nat_gateway(account: Account, physical_id: str, _: Mapping[str, Any]) -> Found:
+    (gateway,) = account.client("ec2").describe_nat_gateways(NatGatewayIds=[physical_id])["NatGateways"]
     (address,) = gateway["NatGatewayAddresses"]
     return Found({**pick(gateway, "SubnetId", "Tags"), **pick(address, "AllocationId")}, pick(gateway, "NatGatewayId"))
 
 
-def _endpoint(aws: Aws, physical_id: str, _: Mapping[str, Any]) -> Found:
-    (endpoint,) = aws.client("ec2").describe_vpc_endpoints(VpcEndpointIds=[physical_id])["VpcEndpoints"]
+def _endpoint(account: Account, physical_id: str, _: Mapping[str, Any]) -> Found:
+    (endpoint,) = account.client("ec2").describe_vpc_endpoints(VpcEndpointIds=[physical_id])["VpcEndpoints"]
     names = ("RouteTableIds", "ServiceName", "Tags", "VpcEndpointType", "VpcId")
     return Found(pick(endpoint, *names), {"Id": physical_id})
 
 
-def _flow_log(aws: Aws, physical_id: str, _: Mapping[str, Any]) -> Found:
-    (flow_log,) = aws.client("ec2").describe_flow_logs(FlowLogIds=[physical_id])["FlowLogs"]
+def _flow_log(account: Account, physical_id: str, _: Mapping[str, Any]) -> Found:
+    (flow_log,) = account.client("ec2").describe_flow_logs(FlowLogIds=[physical_id])["FlowLogs"]
     names = ("DeliverLogsPermissionArn", "LogDestinationType", "LogGroupName", "ResourceId", "Tags", "TrafficType")
     kinds = {"vpc-": "VPC", "subnet-": "Subnet"}
     kind = next((kind for prefix, kind in kinds.items() if flow_log["ResourceId"].startswith(prefix)), None)

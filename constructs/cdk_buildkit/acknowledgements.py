@@ -1,0 +1,60 @@
+"""What cdk-nag's AwsSolutions rules find in the constructs, answered beside the resource with the reason why it stands.
+
+Acknowledgements are a part of the CDK: nobody needs cdk-nag, and who runs it over a stack of their own finds them.
+"""
+
+import json
+from typing import Any
+
+import jsii
+from aws_cdk import Stack, Validations
+from aws_cdk import aws_iam as iam
+from constructs import Construct, IConstruct, IValidation
+
+
+def acknowledge(construct: IConstruct, rule: str, reason: str) -> None:
+    """Answer a finding of the AwsSolutions rule, for example `S1`, on one construct and what is below it."""
+    # `Validations.acknowledge` records the same, and beside it a stack trace with the path of jsii's temporary
+    # directory: the synthesized bytes would differ from one run to the next.
+    construct.node.add_metadata(
+        Validations.ACKNOWLEDGED_RULES_METADATA_KEY, {f"AwsSolutions::AwsSolutions-{rule}": reason}
+    )
+
+
+def acknowledge_objects(grantee: iam.IGrantable, arn: str, reason: str) -> None:
+    """Answer the finding that a grantee's policy names objects with a wildcard, in this ARN alone."""
+    principal: Any = grantee.grant_principal
+    if Construct.is_construct(principal):  # a service or an account has no policy of its own
+        principal.node.add_validation(_ObjectsAcknowledgement(principal, arn, reason))
+
+
+@jsii.implements(IValidation)
+class _ObjectsAcknowledgement:
+    """Acknowledges at validation: the finding's id holds the ARN as the template will have it."""
+
+    def __init__(self, construct: IConstruct, arn: str, reason: str) -> None:
+        self._construct = construct
+        self._arn = arn
+        self._reason = reason
+
+    @jsii.member(jsii_name="validate")
+    def validate(self) -> list[str]:
+        arn = _flat(Stack.of(self._construct).resolve(self._arn))
+        acknowledge(self._construct, f"IAM5[Resource::{arn}]", self._reason)
+        return []
+
+
+def _flat(value: Any) -> str:  # noqa: ANN401 - a part of a template
+    """Write a value of a template as cdk-nag does in a finding's id."""
+    match value:
+        case str():
+            return value
+        case {"Fn::Join": [str(delimiter), [*items]]}:
+            return delimiter.join(map(_flat, items))
+        case {"Fn::GetAtt": [resource, attribute]}:
+            return f"<{resource}.{attribute}>"
+        case {"Fn::ImportValue": name}:
+            return _flat(name)
+        case {"Ref": name}:
+            return f"<{name}>"
+    return json.dumps(value, separators=(",", ":"))

@@ -1,0 +1,137 @@
+"""The stacks of a configuration, deployed to the emulated account by the real `cdk bootstrap` and `cdk deploy`."""
+
+import base64
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from buildkit_ops.architecture import Architecture
+from local.certificates import ThrowAwayAuthority
+from local.emulator.aws import ACCOUNT, REGION, Aws
+from local.emulator.process import Emulator
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+class DeploymentError(Exception):
+    """The CDK command line failed; the message has the end of what it said."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaunchTemplate:
+    """What an instance of a fleet is launched from, read back from the emulated EC2.
+
+    Args:
+        user_data: Decoded.
+        instance_profile: The instance profile's name.
+    """
+
+    user_data: str
+    instance_profile: str
+
+
+class Deployment:
+    """A configuration's stacks on the emulated account.
+
+    Args:
+        emulator: The account.
+        directory: Where the cloud assembly goes.
+        config: The configuration, a TOML file.
+        name: Its deployment's name.
+    """
+
+    def __init__(self, emulator: Emulator, directory: Path, *, config: Path, name: str = "buildkit") -> None:
+        self.assembly = directory / "cdk.out"
+        self._emulator = emulator
+        self._aws = Aws(emulator.endpoint_url)
+        self._config = config
+        self._name = name
+
+    def deploy(self, progress: Callable[[str], None] = lambda _: None) -> None:
+        """Bootstrap the account and deploy every stack.
+
+        Raises:
+            DeploymentError: The CDK command line failed.
+        """
+        progress("cdk bootstrap")
+        self._cdk("bootstrap", f"aws://{ACCOUNT}/{REGION}")
+        progress("cdk deploy --all")
+        self._cdk(
+            *("deploy", "--all", "--require-approval=never", "--progress=events"),
+            *(f"--context=config={self._config}", f"--output={self.assembly}"),
+        )
+
+    def put_server_certificate(self, fleet: str, authority: ThrowAwayAuthority) -> None:
+        """Put a server certificate where the fleet's builders look for it, as its operator does."""
+        certificate = authority.issue_server(self.domain_name(fleet))
+        self._aws.client("secretsmanager").create_secret(
+            Name=f"{self._name}/{fleet}/server-certificate", SecretString=json.dumps(certificate.as_secret())
+        )
+
+    def domain_name(self, fleet: str) -> str:
+        """Return the fleet's address in the VPC, as its stack's output says."""
+        return self._output(f"{self._name}-builders-{fleet}", "DomainName")
+
+    def cache_bucket(self, architecture: Architecture) -> str:
+        """Return the name of the architecture's cache bucket, as the stack's output says."""
+        return self._output(f"{self._name}-cache", f"{architecture.construct_id}CacheBucketName")
+
+    def stored_bytes(self, architecture: Architecture) -> int:
+        """Return how many bytes the architecture's cache bucket holds."""
+        pages = self._aws.client("s3").get_paginator("list_objects_v2").paginate(Bucket=self.cache_bucket(architecture))
+        return sum(item["Size"] for page in pages for item in page.get("Contents", []))
+
+    def launch_template(self, fleet: str, architecture: Architecture) -> LaunchTemplate:
+        """Return what the fleet's instances of the architecture are launched from."""
+        resources = self._aws.client("cloudformation").describe_stack_resources(
+            StackName=f"{self._name}-builders-{fleet}"
+        )["StackResources"]
+        (group,) = (
+            resource["PhysicalResourceId"]
+            for resource in resources
+            if resource["ResourceType"] == "AWS::AutoScaling::AutoScalingGroup"
+            and resource["LogicalResourceId"].startswith(f"Fleet{architecture.construct_id}")
+        )
+        (described,) = self._aws.client("autoscaling").describe_auto_scaling_groups(AutoScalingGroupNames=[group])[
+            "AutoScalingGroups"
+        ]
+        specification = described["MixedInstancesPolicy"]["LaunchTemplate"]["LaunchTemplateSpecification"]
+        (version,) = self._aws.client("ec2").describe_launch_template_versions(
+            LaunchTemplateId=specification["LaunchTemplateId"], Versions=[specification["Version"]]
+        )["LaunchTemplateVersions"]
+        data: dict[str, Any] = version["LaunchTemplateData"]
+        return LaunchTemplate(
+            user_data=base64.b64decode(data["UserData"]).decode(),
+            instance_profile=data["IamInstanceProfile"]["Arn"].rpartition("/")[2],
+        )
+
+    def _output(self, stack: str, name: str) -> str:
+        (described,) = self._aws.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
+        outputs: dict[str, str] = {output["OutputKey"]: output["OutputValue"] for output in described["Outputs"]}
+        return outputs[name]
+
+    def _cdk(self, *arguments: str) -> None:
+        programs = Path(sys.executable).parent
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
+            **self._emulator.environment,
+            "PATH": f"{programs}:{os.environ['PATH']}",
+            "CDK_VALIDATION": "false",  # the checks do it, and it takes half of the time
+            "CDK_DISABLE_CLI_TELEMETRY": "true",
+        }
+        completed = subprocess.run(
+            [str(programs / "cdk"), *arguments, "--no-notices", "--ci"],
+            cwd=REPOSITORY,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        if completed.returncode:
+            raise DeploymentError(f"cdk {arguments[0]} failed:\n" + "\n".join(completed.stdout.splitlines()[-30:]))

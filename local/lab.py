@@ -1,0 +1,128 @@
+"""A deployment one can build on: the emulated account, its network, and builders and clients as they are needed."""
+
+import itertools
+import platform
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from buildkit_ops.architecture import Architecture
+from local.builder import Builder, InstanceProfile
+from local.certificates import ThrowAwayAuthority
+from local.client import Client
+from local.deployment import Deployment
+from local.emulator.aws import REGION
+from local.emulator.process import Emulator
+from local.emulator.request_log import S3Request
+from local.toolchain import Toolchain
+from local.vpc import GATEWAY, Vpc
+
+ARCHITECTURE = {"x86_64": Architecture.X86_64, "aarch64": Architecture.ARM64}[platform.machine()]
+"""This machine's."""
+
+
+class Lab:
+    """A configuration, deployed. Made in a sandbox; everything ends with the `with` block.
+
+    Args:
+        directory: For everything that it writes.
+        config: The configuration, a TOML file.
+        toolchain: The programs.
+        progress: Told what is being done.
+    """
+
+    def __init__(
+        self, directory: Path, *, config: Path, toolchain: Toolchain, progress: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self._directory = directory
+        self._toolchain = toolchain
+        self._progress = progress
+        self._authorities: dict[str, ThrowAwayAuthority] = {}
+        self._credentials: dict[str, dict[str, str]] = {}
+        self._clients = itertools.count(1)
+        self._resources = ExitStack()
+        self.emulator = self._resources.enter_context(
+            Emulator(directory / "requests.log", bind="0.0.0.0")  # noqa: S104 - the sandbox's addresses, no other
+        )
+        self.deployment = Deployment(self.emulator, directory, config=config)
+        self.vpc = Vpc()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _where: TracebackType | None
+    ) -> None:
+        self._resources.close()
+
+    def deploy(self) -> None:
+        """Deploy every stack. IAM is enforced from here on."""
+        self.deployment.deploy(self._progress)
+        self.emulator.enforce_iam()
+
+    def credentials(self, fleet: str) -> Mapping[str, str]:
+        """Return the credentials that the fleet's builders get from their metadata service."""
+        if fleet not in self._credentials:
+            template = self.deployment.launch_template(fleet, ARCHITECTURE)
+            self._credentials[fleet] = self.emulator.instance_credentials(template.instance_profile)
+        return self._credentials[fleet]
+
+    @contextmanager
+    def builder(
+        self,
+        fleet: str,
+        architecture: Architecture = ARCHITECTURE,
+        environment: Mapping[str, str] | None = None,
+    ) -> Iterator[Builder]:
+        """Boot a fresh builder from the fleet's launch template, and destroy it at the end.
+
+        Args:
+            fleet: The fleet's name.
+            architecture: Whose launch template. The machine stays what it is.
+            environment: What its environment file says differently.
+        """
+        self._authority(fleet)
+        self._progress(f"booting a fresh builder of {fleet} from its launch template's user data")
+        credentials = self.credentials(fleet)
+        builder = Builder(
+            self.vpc,
+            self._directory / "builders",
+            user_data=self.deployment.launch_template(fleet, architecture).user_data,
+            profile=InstanceProfile(role_name=credentials["RoleName"], credentials=credentials),
+            region=REGION,
+            environment={
+                "AWS_ENDPOINT_URL": f"http://{GATEWAY}:{self.emulator.port}",
+                **self._toolchain.archive_environment,
+                **(environment or {}),
+            },
+        )
+        try:
+            yield builder
+        finally:
+            builder.destroy()
+
+    def client(self, fleet: str, builders: Mapping[Architecture, Builder]) -> Client:
+        """Return a client of the fleet, connected to one builder of each architecture."""
+        return Client(
+            self._directory / "clients" / str(next(self._clients)),
+            addresses={architecture: builder.address for architecture, builder in builders.items()},
+            server_name=self.deployment.domain_name(fleet),
+            certificate=self._authority(fleet).issue_client("local"),
+        )
+
+    def cache_requests(self, architecture: Architecture = ARCHITECTURE, since: int = 0) -> list[S3Request]:
+        """Return the requests that the architecture's cache bucket saw since a position of the emulator's log."""
+        bucket = self.deployment.cache_bucket(architecture)
+        return [
+            record
+            for record in self.emulator.log.since(since)
+            if isinstance(record, S3Request) and record.bucket == bucket
+        ]
+
+    def _authority(self, fleet: str) -> ThrowAwayAuthority:
+        if fleet not in self._authorities:
+            self._authorities[fleet] = ThrowAwayAuthority()
+            self.deployment.put_server_certificate(fleet, self._authorities[fleet])
+        return self._authorities[fleet]

@@ -1,0 +1,35 @@
+"""Fixtures for tests on real builders: one deployment for the whole session, and an image to build from."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from buildkit_ops.architecture import Architecture
+from local.base_image import make_busybox_image
+from local.deployment import REPOSITORY
+from local.lab import Lab
+from local.sandbox import in_sandbox
+from local.toolchain import CACHE, Toolchain, install_toolchain
+
+
+@pytest.fixture(scope="session")
+def toolchain() -> Toolchain:
+    """Find BuildKit, buildx and what they need; skip outside a sandbox."""
+    if not in_sandbox():
+        pytest.skip("real builders need a sandbox: run `make test`, or `python -m local.sandbox pytest`")
+    return install_toolchain()
+
+
+@pytest.fixture(scope="session")
+def lab(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """Deploy the default configuration to an emulated account that enforces IAM."""
+    with Lab(tmp_path_factory.mktemp("lab"), config=REPOSITORY / "builders.toml", toolchain=toolchain) as lab:
+        lab.deploy()
+        yield lab
+
+
+@pytest.fixture(scope="session")
+def busybox_arguments() -> list[str]:
+    """Return arguments of `buildx build` with which `FROM busybox` is a small image of both architectures."""
+    layout = make_busybox_image(CACHE / "images", list(Architecture))
+    return ["--build-context", f"busybox=oci-layout://{layout}"]

@@ -1,0 +1,125 @@
+"""What `make local` found: the table on the terminal, the JSON beside it, and what makes it a failure."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+ORIGIN_RATIO = 9.06
+"""No cache over S3 cache, unchanged, as the origin of this project measured it on a remote builder in AWS."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One measured build.
+
+    Args:
+        name: `no-cache`, `s3-max-unchanged`, `s3-max-final`, `s3-max-source`, `s3-min-unchanged`, `same-builder`.
+        fresh_builder: Whether the builder had built nothing before.
+        seconds: From the client's start to its end.
+        steps: Steps of the Dockerfile.
+        cached_steps: Those of them that came from a cache.
+        s3_bytes_read: Bytes that the cache bucket sent meanwhile.
+        s3_bytes_written: Bytes that it took.
+    """
+
+    name: str
+    fresh_builder: bool
+    seconds: float
+    steps: int
+    cached_steps: int
+    s3_bytes_read: int
+    s3_bytes_written: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """The whole run.
+
+    Args:
+        cases: The measured builds.
+        export_seconds: How long the exports took that filled the cache, by mode, on a builder that had just built.
+        s3_access_keys: Every key that signed a request to the cache bucket.
+        builder_access_key: The key that the builders got from their metadata service.
+        client_decoy_key: The key in the clients' environment.
+        denied: What the builders' role was refused.
+        stored_bytes: What the cache bucket holds at the end.
+        resources: How many resources of each type were read back and compared with their templates.
+        unchecked: Declared properties that were not compared, as `type.property`.
+        differences: Where the account differs from the templates.
+        versions: Of the programs.
+    """
+
+    cases: Sequence[Case]
+    export_seconds: Mapping[str, float]
+    s3_access_keys: Sequence[str]
+    builder_access_key: str
+    client_decoy_key: str
+    denied: Sequence[str]
+    stored_bytes: int
+    resources: Mapping[str, int]
+    unchecked: Sequence[str]
+    differences: Sequence[str]
+    versions: Mapping[str, str]
+
+    def case(self, name: str) -> Case:
+        """Return the case of that name."""
+        return next(case for case in self.cases if case.name == name)
+
+    @property
+    def ratio(self) -> float:
+        """How many times faster the unchanged build is with the S3 cache, both on a fresh builder."""
+        return self.case("no-cache").seconds / self.case("s3-max-unchanged").seconds
+
+    def failures(self) -> Iterator[str]:
+        """Say what breaks a promise."""
+        unchanged = self.case("s3-max-unchanged")
+        if unchanged.cached_steps < unchanged.steps:
+            yield f"the unchanged build took {unchanged.cached_steps} of {unchanged.steps} steps from the cache"
+        if list(self.s3_access_keys) != [self.builder_access_key]:
+            yield f"the cache bucket saw the keys {list(self.s3_access_keys)}, not the builders' alone"
+        for denial in self.denied:
+            yield f"the builders' role was denied {denial}"
+        for difference in self.differences:
+            yield f"the account differs from its template: {difference}"
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the report as `report.json` has it."""
+        return {**asdict(self), "ratio": self.ratio, "failures": list(self.failures())}
+
+
+def write(report: Report, path: Path) -> None:
+    """Write `report.json`."""
+    path.write_text(json.dumps(report.as_json(), indent=2) + "\n")
+
+
+def show(report: Report, console: Console) -> None:
+    """Print the table of times, and what failed."""
+    table = Table(title="One build, one fleet, an emulated account: seconds of each case")
+    for heading in ("case", "builder", "seconds", "cached steps", "read from S3", "written to S3"):
+        table.add_column(heading, justify="left" if heading in ("case", "builder") else "right")
+    for case in report.cases:
+        table.add_row(
+            case.name,
+            "fresh" if case.fresh_builder else "same",
+            f"{case.seconds:.1f}",
+            f"{case.cached_steps} of {case.steps}",
+            *(f"{size / 1e6:.1f} MB" for size in (case.s3_bytes_read, case.s3_bytes_written)),
+        )
+    console.print(table)
+    exports = ", ".join(f"mode={mode} {seconds:.1f} s" for mode, seconds in report.export_seconds.items())
+    console.print(f"First export, where the build had just run: {exports}; stored {report.stored_bytes / 1e6:.0f} MB")
+    console.print(
+        f"Unchanged on a fresh builder: {report.ratio:.1f} times as fast as without a cache "
+        f"(the origin measured {ORIGIN_RATIO} times in AWS)"
+    )
+    console.print(
+        f"{sum(report.resources.values())} resources of {len(report.resources)} types read back and compared; "
+        f"properties that were not: {', '.join(report.unchecked) or 'none'}"
+    )
+    for failure in report.failures():
+        console.print(f"[bold red]FAILED[/] {failure}")

