@@ -7,6 +7,12 @@ from pathlib import Path
 
 from rich.console import Console
 
+from local.base_image import BaseImageError
+from local.builder import BuilderError
+from local.client import BuildError
+from local.deployment import DeploymentError
+from local.emulator.process import EmulatorError
+from local.emulator.read_back import ReadBackError
 from local.report import show, write
 from local.run import run
 from local.sandbox import SandboxError, in_sandbox, run_in_sandbox
@@ -30,6 +36,8 @@ def main() -> None:
     try:
         with console.status("starting") as status:
             report = run(directory, status.update)
+    except (BaseImageError, BuilderError, BuildError, DeploymentError, EmulatorError, ReadBackError) as error:
+        sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit("interrupted; nothing is left running")
     finally:

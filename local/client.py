@@ -57,6 +57,7 @@ class Client:
         server_name: str,
         certificate: Certificate,
     ) -> None:
+        self._directory = directory
         self._platforms = ",".join(architecture.platform for architecture in addresses)
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
@@ -88,7 +89,7 @@ class Client:
         arguments: Sequence[str] = (),
         progress: Callable[[str], None] = lambda _: None,
     ) -> Build:
-        """Build an image and keep it on the builder.
+        """Build an image, and take all of it: an image that stays on the builder would leave its layers in the cache.
 
         Args:
             context: The build context, with its Dockerfile.
@@ -99,8 +100,9 @@ class Client:
         Raises:
             BuildError: The build failed.
         """
+        image = self._directory / "image.tar"
         command = [
-            *("buildx", "build", "--builder=fleet", "--progress=rawjson", "--output=type=image,name=example"),
+            *("buildx", "build", "--builder=fleet", "--progress=rawjson", f"--output=type=oci,dest={image}"),
             *("--provenance=false", f"--platform={self._platforms}"),
             *(*(options.arguments if options else []), *arguments, str(context)),
         ]

@@ -43,7 +43,7 @@ class Report:
     Args:
         cases: The measured builds.
         export_seconds: How long the exports took that filled the cache, by mode, on a builder that had just built.
-        s3_access_keys: Every key that signed a request to the cache bucket.
+        s3_access_keys: Every key that signed a request to the cache bucket from the first build on.
         builder_access_key: The key that the builders got from their metadata service.
         client_decoy_key: The key in the clients' environment.
         denied: What the builders' role was refused.
@@ -100,8 +100,8 @@ def write(report: Report, path: Path) -> None:
 def show(report: Report, console: Console) -> None:
     """Print the table of times, and what failed."""
     table = Table(title="One build, one fleet, an emulated account: seconds of each case")
-    for heading in ("case", "builder", "seconds", "cached steps", "read from S3", "written to S3"):
-        table.add_column(heading, justify="left" if heading in ("case", "builder") else "right")
+    for heading in ("case", "builder", "seconds", "cached steps", "S3 read", "S3 written"):
+        table.add_column(heading, justify="left" if heading in ("case", "builder") else "right", no_wrap=True)
     for case in report.cases:
         table.add_row(
             case.name,

@@ -30,13 +30,14 @@ def run(directory: Path, progress: Callable[[str], None]) -> Report:
         lab.deploy()
         progress("reading every resource back")
         compared = read_back(lab.emulator.endpoint_url, lab.deployment.assembly)
+        deployed = lab.emulator.log.position
         cases = _Cases(lab, directory / "context", base_image, progress)
         cases.run()
         records = list(lab.emulator.log.since())
         return Report(
             cases=cases.measured,
             export_seconds=cases.export_seconds,
-            s3_access_keys=sorted({request.access_key or "unsigned" for request in lab.cache_requests()}),
+            s3_access_keys=sorted({request.access_key or "unsigned" for request in lab.cache_requests(since=deployed)}),
             builder_access_key=lab.credentials(FLEET)["AccessKeyId"],
             client_decoy_key=DECOY_ACCESS_KEY,
             denied=[

@@ -61,6 +61,8 @@ def as_text(part: Any) -> str:  # noqa: ANN401 - a part of a template
     match part:
         case {"Ref": name} | {"Fn::ImportValue": name}:
             return f"<{name}>"
+        case {"Fn::Sub": text}:
+            return str(text)
     return str(part)
 
 
@@ -91,11 +93,10 @@ def test_the_environment_has_what_the_host_files_read(written_files: dict[str, d
     bucket = environment.pop("AWS_BUCKET")
     assert bucket.startswith("<buildkit-cache:ExportsOutputRefX8664CacheBucket")
     assert environment == {
-        "HOST_FILES": "s3://cdk-hnb659fds-assets-<AWS::AccountId>-<AWS::Region>/"
+        "HOST_FILES": "s3://cdk-hnb659fds-assets-${AWS::AccountId}-${AWS::Region}/"
         f"{asset.name.removeprefix('asset.')}.zip",
         "AWS_REGION": "<AWS::Region>",
-        "CERTIFICATE_SECRET": "arn:<AWS::Partition>:secretsmanager:<AWS::Region>:<AWS::AccountId>:secret:"
-        "buildkit/main/server-certificate",
+        "CERTIFICATE_SECRET": "buildkit/main/server-certificate",
         "BUILDKIT_ARCHIVE": "https://github.com/moby/buildkit/releases/download/v0.31.2/"
         "buildkit-v0.31.2.linux-amd64.tar.gz",
         "BUILDKIT_ARCHIVE_SHA256": X86_64_SHA256,

@@ -40,7 +40,7 @@ def registry_answers(registry: str) -> bool:
     Args:
         registry: Its name in an image reference: `docker.io`.
     """
-    request = urllib.request.Request(f"https://{_API_HOSTS.get(registry, registry)}/v2/", method="HEAD")  # noqa: S310 - https
+    request = urllib.request.Request(f"https://{_API_HOSTS.get(registry, registry)}/v2/", method="HEAD")
     try:
         with urllib.request.urlopen(request, timeout=_PATIENCE_SECONDS):  # noqa: S310 - https
             return True

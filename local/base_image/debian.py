@@ -30,8 +30,8 @@ def fetch_packages(packages: Sequence[str], architecture: Architecture, *, depen
     missing = [program for program in _PROGRAMS if not shutil.which(program)]
     if missing:
         raise BaseImageError(
-            f"no image registry answers and {' and '.join(missing)} is missing, with which a base image is made from "
-            "Debian packages: run this on Debian or Ubuntu, or where docker.io can be reached"
+            f"{' and '.join(missing)} not found, and with them {', '.join(packages)} would be fetched for an image: "
+            "run this on Debian or Ubuntu, or build from the public image where docker.io can be reached"
         )
     with tempfile.TemporaryDirectory(prefix="cdk-buildkit-apt-") as name:
         directory = Path(name)
@@ -80,7 +80,7 @@ def _apt_get(*arguments: str, options: Sequence[str], directory: Path) -> None:
     )
     if result.returncode:
         raise BaseImageError(
-            "no image registry answers, and apt could not fetch the Debian packages of a base image; it said:\n"
-            f"{result.stderr.strip()}\ncheck the machine's package sources with `apt-get update`, or run this where "
-            "docker.io can be reached"
+            f"apt-get {arguments[0]} could not fetch Debian packages for an image; it said:\n{result.stderr.strip()}\n"
+            "Check the machine's package sources with `apt-get update`, or build from the public image where docker.io "
+            "can be reached"
         )

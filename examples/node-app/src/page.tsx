@@ -14,8 +14,15 @@ import {
   Typography,
 } from "@mui/material";
 import { LineChart } from "@mui/x-charts/LineChart";
-import { format } from "date-fns";
 import type { Forecast } from "./tides";
+
+// One time zone for the server and every browser: both must write the same text.
+const clock = new Intl.DateTimeFormat("en-GB", {
+  weekday: "short",
+  hour: "2-digit",
+  minute: "2-digit",
+  timeZone: "UTC",
+});
 
 export interface PageProps {
   banner: string;
@@ -34,14 +41,14 @@ export function Page({ banner, forecast: { readings, turns } }: PageProps) {
         <LineChart
           height={280}
           hideLegend
-          xAxis={[{ data: readings.map(({ time }) => new Date(time)), scaleType: "time" }]}
+          xAxis={[{ data: readings.map(({ time }) => new Date(time)), scaleType: "utc" }]}
           series={[{ data: readings.map(({ metres }) => metres), label: "metres", showMark: false }]}
         />
       </Paper>
       <Table size="small">
         <TableHead>
           <TableRow>
-            <TableCell>Time</TableCell>
+            <TableCell>Time (UTC)</TableCell>
             <TableCell>Water</TableCell>
             <TableCell align="right">Height</TableCell>
           </TableRow>
@@ -49,7 +56,7 @@ export function Page({ banner, forecast: { readings, turns } }: PageProps) {
         <TableBody>
           {turns.map(({ time, kind, metres }) => (
             <TableRow key={time}>
-              <TableCell>{format(new Date(time), "EEE HH:mm")}</TableCell>
+              <TableCell>{clock.format(new Date(time))}</TableCell>
               <TableCell>
                 {kind === "high" ? <ArrowUpward fontSize="inherit" /> : <ArrowDownward fontSize="inherit" />} {kind}
               </TableCell>

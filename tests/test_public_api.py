@@ -1,0 +1,121 @@
+"""The public names of cdk_buildkit and what they take, pinned: a change here is a change for whoever imports them."""
+
+import dataclasses
+import inspect
+from enum import Enum
+from typing import Any
+
+import pytest
+
+import cdk_buildkit
+
+PUBLIC = {
+    "Architecture": ["ARM64 = 'arm64'", "X86_64 = 'x86_64'", "construct_id", "oci_name", "platform", "port"],
+    "BuildKitRelease": [
+        "(*, version: str = 'v0.31.2', url: str = 'https://github.com/moby/buildkit/releases/download/{version}/"
+        "buildkit-{version}.linux-{architecture}.tar.gz', sha256: Mapping[Architecture, str] = <factory>)",
+        "archive_url(architecture: Architecture) -> str",
+    ],
+    "BuilderCapacity": [
+        "(*, min_capacity: int = 1, max_capacity: int = 8, instance_types: Sequence[str] | None = None, "
+        "spot: bool = False, ami_id: str | None = None)",
+        "instance_types_for(architecture: Architecture) -> tuple[str, ...]",
+    ],
+    "CacheBucket": [
+        "(scope: Construct, id: str, *, scopes: Sequence[CacheScope], expiration: CacheExpiration | None = None, "
+        "encryption_key: IKey | None = None, removal_policy: RemovalPolicy | None = None, "
+        "bucket: IBucket | None = None)",
+        "grant_read(scope: CacheScope, grantee: IGrantable) -> Grant",
+        "grant_read_write(scope: CacheScope, grantee: IGrantable) -> Grant",
+    ],
+    "CacheExpiration": [
+        "(*, blob_days: int = 30, manifest_days: int = 21, longest_build: timedelta = timedelta(seconds=3600))"
+    ],
+    "CacheOptions": ["(cache_from: tuple[str, ...], cache_to: tuple[str, ...])", "arguments"],
+    "CacheScope": ["(name: str)", "blobs_prefix", "manifests_prefix", "prefix"],
+    "Ec2BuilderFleet": [
+        "(scope: Construct, id: str, *, vpc: IVpc, zone: IPrivateHostedZone, record_name: str, "
+        "caches: Mapping[Architecture, CacheBucket], write: CacheScope, read: Sequence[CacheScope] = (), "
+        "certificate: ISecret, capacities: Mapping[Architecture, BuilderCapacity] | None = None, "
+        "longest_build: timedelta = timedelta(seconds=3600), store_volume: StoreVolume | None = None, "
+        "release: BuildKitRelease | None = None)",
+        "connections",
+        "grant_principal",
+    ],
+    "StoreVolume": [
+        "(*, size: Size = <Size>, iops: int = 6000, throughput: int = 500)",
+        "as_block_device(device_name: str) -> BlockDevice",
+    ],
+    "cache_name": ["(project: str, branch: str) -> str"],
+    "cache_options": [
+        "(scope: CacheScope, name: str, *, fallback_names: Sequence[str] = (), "
+        "read_scopes: Sequence[CacheScope] = (), mode: str = 'max') -> CacheOptions"
+    ],
+    "expiration_margin_days": ["(longest_build: timedelta) -> int"],
+}
+
+
+def test_these_names_are_public_and_no_other() -> None:
+    assert sorted(cdk_buildkit.__all__) == sorted(PUBLIC)
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_a_public_name_takes_what_it_took(name: str) -> None:
+    assert shape(getattr(cdk_buildkit, name)) == PUBLIC[name]
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_a_public_name_says_what_it_is_for(name: str) -> None:
+    assert inspect.getdoc(getattr(cdk_buildkit, name))
+
+
+def shape(thing: Any) -> list[str]:  # noqa: ANN401 - a class or a function
+    """How the thing is called, and the public members of its own."""
+    if not inspect.isclass(thing):
+        return [call(inspect.signature(thing))]
+    members = [
+        member if isinstance(value, property) else member + call(without_self(inspect.signature(value)))
+        for member, value in sorted(vars(thing).items())
+        if not member.startswith("_") and (isinstance(value, property) or inspect.isfunction(value))
+    ]
+    if issubclass(thing, Enum):
+        return [f"{each.name} = {each.value!r}" for each in thing] + members
+    signature = without_self(inspect.signature(thing.__init__))
+    return [call(signature.replace(return_annotation=inspect.Signature.empty)), *members]
+
+
+def without_self(signature: inspect.Signature) -> inspect.Signature:
+    """Return a method's signature as its callers see it."""
+    return signature.replace(parameters=list(signature.parameters.values())[1:])
+
+
+def call(signature: inspect.Signature) -> str:
+    """Write a signature with the types' bare names."""
+    parameters = list(signature.parameters.values())
+    parts, keyword_only = [], False
+    for each in parameters:
+        if each.kind is inspect.Parameter.KEYWORD_ONLY and not keyword_only:
+            keyword_only = True
+            parts.append("*")
+        default = "" if each.default is inspect.Parameter.empty else f" = {default_of(each.default)}"
+        parts.append(f"{each.name}: {bare(each.annotation)}{default}")
+    answer = signature.return_annotation
+    return f"({', '.join(parts)})" + ("" if answer is inspect.Signature.empty else f" -> {bare(answer)}")
+
+
+def bare(annotation: Any) -> str:  # noqa: ANN401 - a type
+    """Write a type without its modules."""
+    text = (
+        annotation.__name__ if inspect.isclass(annotation) and not hasattr(annotation, "__args__") else str(annotation)
+    )
+    words = text.replace("[", " [ ").replace("]", " ] ").replace(",", " , ").split()
+    joined = " ".join(word.rpartition(".")[2] if set(word) != {"."} else word for word in words)
+    return joined.replace(" [ ", "[").replace(" ]", "]").replace(" ,", ",")
+
+
+def default_of(value: Any) -> str:  # noqa: ANN401 - any default
+    """Write a default, with the type's name alone where the value has no text of its own."""
+    if isinstance(value, dataclasses._HAS_DEFAULT_FACTORY_CLASS):  # type: ignore[attr-defined] # noqa: SLF001 - it has no public name
+        return "<factory>"
+    text = repr(value).removeprefix("datetime.")
+    return f"<{type(value).__name__}>" if " object at 0x" in text else text
