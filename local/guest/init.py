@@ -72,12 +72,8 @@ def _mount_file_systems(directory: Path) -> None:
 
 def _connect(address: str, gateway: str) -> None:
     # The other side moves eth0 here once this process exists.
-    for _ in range(100):
-        if Path("/sys/class/net/eth0").exists() or b"eth0" in subprocess.run(
-            ["ip", "-o", "link"], check=True, capture_output=True
-        ).stdout:
-            break
-        time.sleep(0.05)
+    while subprocess.run(["ip", "link", "show", "eth0"], check=False, capture_output=True).returncode:
+        time.sleep(0.02)
     _run("ip", "link", "set", "lo", "up")
     _run("ip", "address", "add", f"{imds.ADDRESS}/32", "dev", "lo")
     _run("ip", "address", "add", address, "dev", "eth0")
