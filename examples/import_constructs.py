@@ -1,7 +1,7 @@
 """A team's own stack with a fleet of builders, beside the service that its images are for.
 
 Synthesize it with `cdk synth --app "python3 examples/import_constructs.py"`.
-"""
+"""  # noqa: INP001 - a program, not a package
 
 from datetime import timedelta
 

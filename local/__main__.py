@@ -1,6 +1,6 @@
 """`make local`: from builders.toml to a cached build on a fresh builder, on this machine, and a table of the times."""
 
-import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -23,29 +23,39 @@ REPORT = Path(".local/report.json")
 
 def main() -> None:
     """Install what is missing, enter a sandbox, run there, report. Exits with 1 when a promise is broken."""
+    sys.exit(_run_here(Path(sys.argv[1])) if in_sandbox() else _run_in_sandbox())
+
+
+def _run_in_sandbox() -> int | str:
     console = Console(stderr=True)
-    if not in_sandbox():
-        try:
-            with console.status("looking for BuildKit, buildx and runc") as status:
-                install_toolchain(status.update)
-            sys.exit(run_in_sandbox([sys.executable, "-m", "local"]))
-        except (SandboxError, ToolchainError) as error:
-            sys.exit(str(error))
     REPORT.parent.mkdir(exist_ok=True)
-    directory = Path(tempfile.mkdtemp(prefix="run-", dir=REPORT.parent.resolve()))
+    directory = tempfile.mkdtemp(prefix="run-", dir=REPORT.parent.resolve())
     try:
-        with console.status("starting") as status:
+        with console.status("looking for BuildKit, buildx and runc") as status:
+            install_toolchain(status.update)
+        return run_in_sandbox([sys.executable, "-m", "local", directory])
+    except (SandboxError, ToolchainError) as error:
+        return str(error)
+    except KeyboardInterrupt:
+        return "interrupted; nothing is left running"
+    finally:
+        # Out here, so that it happens even when the sandbox had to be killed.
+        subprocess.run(["rm", "-rf", directory], check=True)
+
+
+def _run_here(directory: Path) -> int | str:
+    try:
+        with Console(stderr=True).status("starting") as status:
             report = run(directory, status.update)
     except (BaseImageError, BuilderError, BuildError, DeploymentError, EmulatorError, ReadBackError) as error:
-        sys.exit(str(error))
+        return str(error)
     except KeyboardInterrupt:
-        sys.exit("interrupted; nothing is left running")
-    finally:
-        shutil.rmtree(directory)
+        return "interrupted; nothing is left running"
     write(report, REPORT)
-    show(report, Console())
+    console = Console()
+    show(report, console)
     console.print(f"The whole report is in {REPORT}")
-    sys.exit(1 if list(report.failures()) else 0)
+    return 1 if list(report.failures()) else 0
 
 
 if __name__ == "__main__":

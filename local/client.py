@@ -57,7 +57,8 @@ class Client:
         server_name: str,
         certificate: Certificate,
     ) -> None:
-        self._directory = directory
+        # The whole image, so that every layer of it is fetched. buildx cannot put that of two builders into one file.
+        self._output = f"type=oci,dest={directory / 'image.tar'}" if len(addresses) == 1 else "type=image,name=example"
         self._platforms = ",".join(architecture.platform for architecture in addresses)
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
@@ -89,7 +90,7 @@ class Client:
         arguments: Sequence[str] = (),
         progress: Callable[[str], None] = lambda _: None,
     ) -> Build:
-        """Build an image, and take all of it: an image that stays on the builder would leave its layers in the cache.
+        """Build an image.
 
         Args:
             context: The build context, with its Dockerfile.
@@ -100,9 +101,8 @@ class Client:
         Raises:
             BuildError: The build failed.
         """
-        image = self._directory / "image.tar"
         command = [
-            *("buildx", "build", "--builder=fleet", "--progress=rawjson", f"--output=type=oci,dest={image}"),
+            *("buildx", "build", "--builder=fleet", "--progress=rawjson", f"--output={self._output}"),
             *("--provenance=false", f"--platform={self._platforms}"),
             *(*(options.arguments if options else []), *arguments, str(context)),
         ]

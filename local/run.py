@@ -17,8 +17,8 @@ from local.toolchain import CACHE, install_toolchain
 
 FLEET = "main"
 EXAMPLE = REPOSITORY / "examples" / "node-app"
-LAST_STAGE_FILE = Path("config/banner.txt")
-SOURCE_FILE = Path("src/page.tsx")
+LAST_STAGE_CHANGE = ("config/banner.txt", "not for navigation", "not for sailing")
+SOURCE_CHANGE = ("src/page.tsx", 'weekday: "short"', 'weekday: "long"')
 
 
 def run(directory: Path, progress: Callable[[str], None]) -> Report:
@@ -71,9 +71,9 @@ class _Cases:
             self._measure("same-builder", client, _options("main"), fresh_builder=False)
         with self._fresh_client() as client:
             self._measure("s3-max-unchanged", client, _options("main"))
-        with self._fresh_client() as client, self._changed(LAST_STAGE_FILE):
+        with self._fresh_client() as client, self._changed(*LAST_STAGE_CHANGE):
             self._measure("s3-max-final", client, _options("change-final"))
-        with self._fresh_client() as client, self._changed(SOURCE_FILE):
+        with self._fresh_client() as client, self._changed(*SOURCE_CHANGE):
             self._measure("s3-max-source", client, _options("change-source"))
         # A builder that has compressed other layers for mode=max would export those too: it must be a fresh one.
         with self._fresh_client() as client:
@@ -88,10 +88,10 @@ class _Cases:
             yield self._lab.client(FLEET, {ARCHITECTURE: builder})
 
     @contextmanager
-    def _changed(self, file: Path) -> Iterator[None]:
+    def _changed(self, file: str, old: str, new: str) -> Iterator[None]:
         path = self._context / file
         before = path.read_text()
-        path.write_text(f"{before}// changed\n")
+        path.write_text(before.replace(old, new))
         try:
             yield
         finally:

@@ -28,7 +28,7 @@ MARKER = "CDK_BUILDKIT_SANDBOX"
 """The environment variable by which a process of a sandbox is known."""
 
 _PROGRAMS = {"unshare": "util-linux", "slirp4netns": "slirp4netns", "ip": "iproute2", "mount": "mount"}
-_PATIENCE_SECONDS = 15
+_PATIENCE_SECONDS = 60
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)
 
@@ -53,7 +53,7 @@ def main() -> None:
 def run_in_sandbox(command: Sequence[str]) -> int:
     """Run a command in a new sandbox and return its exit code; 1 if it left something on the machine.
 
-    SIGINT, SIGTERM and SIGHUP reach the command. If it has not ended 15 seconds later, it is killed.
+    SIGINT, SIGTERM and SIGHUP reach the command. If it has not ended a minute later, it is killed.
 
     Raises:
         SandboxError: This is not Linux, not root, or a program is missing.

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from buildkit_ops.architecture import Architecture
-from local.base_image.debian import fetch_packages
+from local.base_image.debian import BaseImageError, fetch_packages
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cdk-buildkit"
 """Where what took long to make is kept from one run to the next."""
@@ -175,7 +175,9 @@ def _install(program: GoProgram, bin_directory: Path, directory: Path, progress:
         for package, name in program.packages.items():
             built = Path(temporary) / name
             options = ["-trimpath", "-buildvcs=false", f"-ldflags={linker}", f"-o={built}"]
-            _output([go, "build", "-C", downloaded["Dir"], *options, package], {"CGO_ENABLED": "0"})
+            _output(
+                [go, "build", "-C", downloaded["Dir"], *options, package], {"CGO_ENABLED": "0", "GOTOOLCHAIN": "auto"}
+            )
             built.replace(bin_directory / name)
 
 
@@ -193,11 +195,12 @@ def _go(directory: Path, progress: Callable[[str], None]) -> str:
 
 def _pack(bin_directory: Path, directory: Path, progress: Callable[[str], None]) -> Path:
     archive = directory / "buildkit.tar.gz"
-    if not archive.exists():
+    programs = {name: bin_directory / name for name in ("buildkitd", "buildctl", *CNI_PLUGINS.packages.values())}
+    programs["buildkit-runc"] = Path(shutil.which("runc") or "runc")
+    programs[EMULATOR] = _fetch_emulator(bin_directory / EMULATOR)
+    newest = max(path.stat().st_mtime for path in programs.values())
+    if not archive.exists() or archive.stat().st_mtime < newest:
         progress("packing BuildKit as its release does")
-        programs = {name: bin_directory / name for name in ("buildkitd", "buildctl", *CNI_PLUGINS.packages.values())}
-        programs["buildkit-runc"] = Path(shutil.which("runc") or "runc")
-        programs[EMULATOR] = _fetch_emulator(bin_directory / EMULATOR)
         with tempfile.TemporaryDirectory(dir=directory) as temporary:
             unfinished = Path(temporary) / archive.name
             with tarfile.open(unfinished, "w:gz", compresslevel=1) as tar:
@@ -211,7 +214,10 @@ def _fetch_emulator(path: Path) -> Path:
     # As in the release: RUN steps of the other architecture work on any builder, if slowly.
     if not path.exists():
         machine = {"x86_64": Architecture.X86_64, "aarch64": Architecture.ARM64}[platform.machine()]
-        (package,) = fetch_packages(["qemu-user-static"], machine, dependencies=False)
+        try:
+            (package,) = fetch_packages(["qemu-user-static"], machine, dependencies=False)
+        except BaseImageError as error:
+            raise ToolchainError(str(error)) from error
         wanted = f"./usr/bin/{EMULATOR.removeprefix('buildkit-')}-static"
         with tarfile.open(fileobj=io.BytesIO(package)) as tar:
             program = tar.extractfile(wanted)

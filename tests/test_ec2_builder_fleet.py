@@ -293,7 +293,7 @@ def test_the_load_balancer_reaches_only_the_builders(template: Template, readabl
 
 def test_a_construct_in_another_stack_is_let_in_on_every_architectures_port(make_fleet: MakeFleet) -> None:
     fleet = make_fleet()
-    other = cdk.Stack(cdk.Stack.of(fleet).node.root, "runners")
+    other = stack_beside(fleet, "runners")
     clients = ec2.SecurityGroup(other, "Clients", vpc=fleet_vpc(fleet))
 
     clients.connections.allow_to_default_port(fleet)
@@ -328,7 +328,7 @@ def test_an_address_block_is_let_in_through_the_load_balancer(make_fleet: MakeFl
 
 def test_a_construct_in_another_stack_grants_the_builders_role(make_fleet: MakeFleet) -> None:
     fleet = make_fleet()
-    other = cdk.Stack(cdk.Stack.of(fleet).node.root, "images")
+    other = stack_beside(fleet, "images")
     repository = ecr.Repository(other, "Images")
 
     repository.grant_pull_push(fleet)
@@ -452,3 +452,10 @@ def fleet_vpc(fleet: Ec2BuilderFleet) -> ec2.IVpc:
     vpc = cdk.Stack.of(fleet).node.find_child("Vpc")
     assert isinstance(vpc, ec2.Vpc)
     return vpc
+
+
+def stack_beside(fleet: Ec2BuilderFleet, name: str) -> cdk.Stack:
+    """Another stack in the fleet's app."""
+    app = cdk.Stack.of(fleet).node.root
+    assert isinstance(app, cdk.App)
+    return cdk.Stack(app, name)

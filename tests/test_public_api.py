@@ -1,6 +1,5 @@
 """The public names of cdk_buildkit and what they take, pinned: a change here is a change for whoever imports them."""
 
-import dataclasses
 import inspect
 from enum import Enum
 from typing import Any
@@ -12,19 +11,25 @@ import cdk_buildkit
 PUBLIC = {
     "Architecture": ["ARM64 = 'arm64'", "X86_64 = 'x86_64'", "construct_id", "oci_name", "platform", "port"],
     "BuildKitRelease": [
-        "(*, version: str = 'v0.31.2', url: str = 'https://github.com/moby/buildkit/releases/download/{version}/"
-        "buildkit-{version}.linux-{architecture}.tar.gz', sha256: Mapping[Architecture, str] = <factory>)",
+        (
+            "(*, version: str = 'v0.31.2', url: str = 'https://github.com/moby/buildkit/releases/download/{version}/"
+            "buildkit-{version}.linux-{architecture}.tar.gz', sha256: Mapping[Architecture, str] = <factory>)"
+        ),
         "archive_url(architecture: Architecture) -> str",
     ],
     "BuilderCapacity": [
-        "(*, min_capacity: int = 1, max_capacity: int = 8, instance_types: Sequence[str] | None = None, "
-        "spot: bool = False, ami_id: str | None = None)",
+        (
+            "(*, min_capacity: int = 1, max_capacity: int = 8, instance_types: Sequence[str] | None = None, "
+            "spot: bool = False, ami_id: str | None = None)"
+        ),
         "instance_types_for(architecture: Architecture) -> tuple[str, ...]",
     ],
     "CacheBucket": [
-        "(scope: Construct, id: str, *, scopes: Sequence[CacheScope], expiration: CacheExpiration | None = None, "
-        "encryption_key: IKey | None = None, removal_policy: RemovalPolicy | None = None, "
-        "bucket: IBucket | None = None)",
+        (
+            "(scope: Construct, id: str, *, scopes: Sequence[CacheScope], expiration: CacheExpiration | None = None, "
+            "encryption_key: IKey | None = None, removal_policy: RemovalPolicy | None = None, "
+            "bucket: IBucket | None = None)"
+        ),
         "grant_read(scope: CacheScope, grantee: IGrantable) -> Grant",
         "grant_read_write(scope: CacheScope, grantee: IGrantable) -> Grant",
     ],
@@ -34,11 +39,13 @@ PUBLIC = {
     "CacheOptions": ["(cache_from: tuple[str, ...], cache_to: tuple[str, ...])", "arguments"],
     "CacheScope": ["(name: str)", "blobs_prefix", "manifests_prefix", "prefix"],
     "Ec2BuilderFleet": [
-        "(scope: Construct, id: str, *, vpc: IVpc, zone: IPrivateHostedZone, record_name: str, "
-        "caches: Mapping[Architecture, CacheBucket], write: CacheScope, read: Sequence[CacheScope] = (), "
-        "certificate: ISecret, capacities: Mapping[Architecture, BuilderCapacity] | None = None, "
-        "longest_build: timedelta = timedelta(seconds=3600), store_volume: StoreVolume | None = None, "
-        "release: BuildKitRelease | None = None)",
+        (
+            "(scope: Construct, id: str, *, vpc: IVpc, zone: IPrivateHostedZone, record_name: str, "
+            "caches: Mapping[Architecture, CacheBucket], write: CacheScope, read: Sequence[CacheScope] = (), "
+            "certificate: ISecret, capacities: Mapping[Architecture, BuilderCapacity] | None = None, "
+            "longest_build: timedelta = timedelta(seconds=3600), store_volume: StoreVolume | None = None, "
+            "release: BuildKitRelease | None = None)"
+        ),
         "connections",
         "grant_principal",
     ],
@@ -48,8 +55,10 @@ PUBLIC = {
     ],
     "cache_name": ["(project: str, branch: str) -> str"],
     "cache_options": [
-        "(scope: CacheScope, name: str, *, fallback_names: Sequence[str] = (), "
-        "read_scopes: Sequence[CacheScope] = (), mode: str = 'max') -> CacheOptions"
+        (
+            "(scope: CacheScope, name: str, *, fallback_names: Sequence[str] = (), "
+            "read_scopes: Sequence[CacheScope] = (), mode: str = 'max') -> CacheOptions"
+        )
     ],
     "expiration_margin_days": ["(longest_build: timedelta) -> int"],
 }
@@ -115,7 +124,5 @@ def bare(annotation: Any) -> str:  # noqa: ANN401 - a type
 
 def default_of(value: Any) -> str:  # noqa: ANN401 - any default
     """Write a default, with the type's name alone where the value has no text of its own."""
-    if isinstance(value, dataclasses._HAS_DEFAULT_FACTORY_CLASS):  # type: ignore[attr-defined] # noqa: SLF001 - it has no public name
-        return "<factory>"
     text = repr(value).removeprefix("datetime.")
     return f"<{type(value).__name__}>" if " object at 0x" in text else text

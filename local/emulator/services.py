@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from moto.cloudformation.models import Stack
 from moto.ec2.models.security_groups import SecurityGroupRule
 from moto.elbv2.models import ELBv2Backend
+from moto.s3.models import FakeKey
 
 from local.emulator.replacing import replace
 
@@ -17,6 +18,8 @@ def mend() -> None:
     replace(Stack, "parameter_list", property(_parameter_list))
     accepting = _accepting_an_hour(ELBv2Backend.modify_target_group_attributes)
     replace(ELBv2Backend, "modify_target_group_attributes", accepting)
+    replace(FakeKey, "dispose", _leave_to_readers)
+    replace(FakeKey, "etag", property(_one_at_a_time(FakeKey.etag.fget)))
 
 
 def _accepting_an_hour(modify: Callable[..., None]) -> Callable[..., None]:
@@ -30,6 +33,20 @@ def _accepting_an_hour(modify: Callable[..., None]) -> Callable[..., None]:
         )
         if longest:
             backend.target_groups[target_group_arn].attributes[name] = _LONGEST_DEREGISTRATION_DELAY
+
+    return wrapper
+
+
+def _leave_to_readers(_key: FakeKey, *, garbage: bool = False) -> None:  # noqa: ARG001 - moto's signature
+    """Let whoever reads an object that is being replaced read it to its end: its file closes when nobody has it."""
+
+
+def _one_at_a_time(etag: Callable[[FakeKey], str]) -> Callable[[FakeKey], str]:
+    """Compute an object's ETag while nobody reads the object: both move the position in one file."""
+
+    def wrapper(key: FakeKey) -> str:
+        with key.lock:
+            return etag(key)
 
     return wrapper
 
