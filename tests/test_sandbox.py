@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from local import sandbox
 from local.sandbox import MARKER, SandboxError, run_in_sandbox
 from local.toolchain import Toolchain
 
@@ -110,7 +109,7 @@ def test_a_sandbox_on_another_system_says_what_it_needs(monkeypatch: pytest.Monk
 
 
 def test_a_missing_program_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sandbox.shutil, "which", lambda program: None if program == "slirp4netns" else program)
+    monkeypatch.setattr("local.sandbox.shutil.which", lambda program: None if program == "slirp4netns" else program)
 
     with pytest.raises(SandboxError, match="apt-get install slirp4netns"):
         run_in_sandbox(["true"])

@@ -19,7 +19,7 @@ def mend() -> None:
     accepting = _accepting_an_hour(ELBv2Backend.modify_target_group_attributes)
     replace(ELBv2Backend, "modify_target_group_attributes", accepting)
     replace(FakeKey, "dispose", _leave_to_readers)
-    replace(FakeKey, "etag", property(_one_at_a_time(FakeKey.etag.fget)))
+    replace(FakeKey, "etag", property(_one_at_a_time(vars(FakeKey)["etag"].fget)))
 
 
 def _accepting_an_hour(modify: Callable[..., None]) -> Callable[..., None]:
@@ -37,7 +37,7 @@ def _accepting_an_hour(modify: Callable[..., None]) -> Callable[..., None]:
     return wrapper
 
 
-def _leave_to_readers(_key: FakeKey, *, garbage: bool = False) -> None:  # noqa: ARG001 - moto's signature
+def _leave_to_readers(_key: FakeKey, *, garbage: bool = False) -> None:
     """Let whoever reads an object that is being replaced read it to its end: its file closes when nobody has it."""
 
 
