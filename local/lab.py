@@ -10,7 +10,7 @@ from typing import Self
 
 from buildkit_ops.architecture import Architecture
 from local.builder import Builder, InstanceProfile
-from local.certificates import ThrowAwayAuthority
+from local.certificates import Certificate, ThrowAwayAuthority
 from local.client import Client
 from local.deployment import Deployment
 from local.emulator.aws import REGION
@@ -109,8 +109,12 @@ class Lab:
             self._directory / "clients" / str(next(self._clients)),
             addresses={architecture: builder.address for architecture, builder in builders.items()},
             server_name=self.deployment.domain_name(fleet),
-            certificate=self._authority(fleet).issue_client("local"),
+            certificate=self.issue_client_certificate(fleet),
         )
+
+    def issue_client_certificate(self, fleet: str) -> Certificate:
+        """Return a new client certificate of the fleet."""
+        return self._authority(fleet).issue_client("local")
 
     def cache_requests(self, architecture: Architecture = ARCHITECTURE, since: int = 0) -> list[S3Request]:
         """Return the requests that the architecture's cache bucket saw since a position of the emulator's log."""
