@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local.guest.imds import metadata
+from local.guest.init import METADATA_CHANGES
 from local.vpc import GATEWAY, Vpc
 
 _NAMESPACES = ("--mount", "--net", "--pid", "--ipc", "--uts", "--fork", "--kill-child", "--mount-proc")
@@ -46,6 +47,7 @@ class Builder:
         profile: The role's credentials.
         region: The region that the metadata service names.
         environment: What the host's environment file says differently here.
+        group_name: The Auto Scaling group that its tags name. Default: it is in none.
 
     Raises:
         BuilderError: It did not boot.
@@ -60,12 +62,15 @@ class Builder:
         profile: InstanceProfile,
         region: str,
         environment: Mapping[str, str],
+        group_name: str | None = None,
     ) -> None:
         number = next(_numbers)
         self.instance_id = f"i-{number:017x}"
         self.address = vpc.next_address()
         self._directory = directory / self.instance_id
         self._directory.mkdir(parents=True)
+        self._metadata_changes: dict[str, str | None] = {}
+        self.set_metadata("meta-data/tags/instance/aws:autoscaling:groupName", group_name)
         self.console = directory / f"{self.instance_id}.log"
         report_read, report_write = os.pipe()
         plan = self._directory / "plan.json"
@@ -110,6 +115,13 @@ class Builder:
                 f"a builder did not boot: {words or 'its init died'}; the end of its console {self.console}:\n"
                 + "\n".join(self.console.read_text(errors="replace").splitlines()[-20:])
             )
+
+    def set_metadata(self, path: str, value: str | None) -> None:
+        """Let the metadata service answer differently from now on; None takes the path away."""
+        self._metadata_changes[path] = value
+        new = self._directory / f"{METADATA_CHANGES}.new"
+        new.write_text(json.dumps(self._metadata_changes))
+        new.replace(self._directory / METADATA_CHANGES)
 
     def drain(self) -> int:
         """Stop its units in order, as a shutdown does, so that running builds end; then lose its disks.

@@ -88,19 +88,9 @@ class Deployment:
 
     def launch_template(self, fleet: str, architecture: Architecture) -> LaunchTemplate:
         """Return what the fleet's instances of the architecture are launched from."""
-        resources = self._aws.client("cloudformation").describe_stack_resources(
-            StackName=f"{self._name}-builders-{fleet}"
-        )["StackResources"]
-        (group,) = (
-            resource["PhysicalResourceId"]
-            for resource in resources
-            if resource["ResourceType"] == "AWS::AutoScaling::AutoScalingGroup"
-            and resource["LogicalResourceId"].startswith(f"Fleet{architecture.construct_id}")
-        )
-        (described,) = self._aws.client("autoscaling").describe_auto_scaling_groups(AutoScalingGroupNames=[group])[
-            "AutoScalingGroups"
+        specification = self._group(fleet, architecture)["MixedInstancesPolicy"]["LaunchTemplate"][
+            "LaunchTemplateSpecification"
         ]
-        specification = described["MixedInstancesPolicy"]["LaunchTemplate"]["LaunchTemplateSpecification"]
         (version,) = self._aws.client("ec2").describe_launch_template_versions(
             LaunchTemplateId=specification["LaunchTemplateId"], Versions=[specification["Version"]]
         )["LaunchTemplateVersions"]
@@ -109,6 +99,27 @@ class Deployment:
             user_data=base64.b64decode(data["UserData"]).decode(),
             instance_profile=data["IamInstanceProfile"]["Arn"].rpartition("/")[2],
         )
+
+    def target_group_attributes(self, fleet: str, architecture: Architecture) -> dict[str, str]:
+        """Return the attributes of the target group that the fleet's builders of the architecture join."""
+        (target_group,) = self._group(fleet, architecture)["TargetGroupARNs"]
+        attributes = self._aws.client("elbv2").describe_target_group_attributes(TargetGroupArn=target_group)
+        return {attribute["Key"]: attribute["Value"] for attribute in attributes["Attributes"]}
+
+    def _group(self, fleet: str, architecture: Architecture) -> Any:  # noqa: ANN401 - as boto3 describes it
+        resources = self._aws.client("cloudformation").describe_stack_resources(
+            StackName=f"{self._name}-builders-{fleet}"
+        )["StackResources"]
+        (name,) = (
+            resource["PhysicalResourceId"]
+            for resource in resources
+            if resource["ResourceType"] == "AWS::AutoScaling::AutoScalingGroup"
+            and resource["LogicalResourceId"].startswith(f"Fleet{architecture.construct_id}")
+        )
+        (group,) = self._aws.client("autoscaling").describe_auto_scaling_groups(AutoScalingGroupNames=[name])[
+            "AutoScalingGroups"
+        ]
+        return group
 
     def _output(self, stack: str, name: str) -> str:
         (described,) = self._aws.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]

@@ -69,24 +69,25 @@ class Lab:
             self._credentials[fleet] = self.emulator.instance_credentials(template.instance_profile)
         return self._credentials[fleet]
 
-    @contextmanager
-    def builder(
+    def boot(
         self,
         fleet: str,
         architecture: Architecture = ARCHITECTURE,
         environment: Mapping[str, str] | None = None,
-    ) -> Iterator[Builder]:
-        """Boot a fresh builder from the fleet's launch template, and destroy it at the end.
+        group_name: str | None = None,
+    ) -> Builder:
+        """Boot a fresh builder from the fleet's launch template; `destroy` is the caller's.
 
         Args:
             fleet: The fleet's name.
             architecture: Whose launch template. The machine stays what it is.
             environment: What its environment file says differently.
+            group_name: The Auto Scaling group that its tags name. Default: it is in none.
         """
         self._authority(fleet)
         self._progress(f"booting a fresh builder of {fleet} from its launch template's user data")
         credentials = self.credentials(fleet)
-        builder = Builder(
+        return Builder(
             self.vpc,
             self._directory / "builders",
             user_data=self.deployment.launch_template(fleet, architecture).user_data,
@@ -97,7 +98,18 @@ class Lab:
                 **self._toolchain.archive_environment,
                 **(environment or {}),
             },
+            group_name=group_name,
         )
+
+    @contextmanager
+    def builder(
+        self,
+        fleet: str,
+        architecture: Architecture = ARCHITECTURE,
+        environment: Mapping[str, str] | None = None,
+    ) -> Iterator[Builder]:
+        """Boot a fresh builder that is in no group, and destroy it at the end."""
+        builder = self.boot(fleet, architecture, environment)
         try:
             yield builder
         finally:

@@ -1,13 +1,17 @@
 """Fixtures for tests on real builders: one deployment for the whole session, and an image to build from."""
 
+import io
+import tarfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from buildkit_ops.architecture import Architecture
 from local.base_image import make_busybox_image
+from local.base_image.debian import fetch_packages
 from local.deployment import REPOSITORY
-from local.lab import Lab
+from local.lab import ARCHITECTURE, Lab
 from local.sandbox import in_sandbox
 from local.toolchain import CACHE, Toolchain, install_toolchain
 
@@ -33,3 +37,18 @@ def busybox_arguments() -> list[str]:
     """Return arguments of `buildx build` with which `FROM busybox` is a small image of both architectures."""
     layout = make_busybox_image(CACHE / "images", list(Architecture))
     return ["--build-context", f"busybox=oci-layout://{layout}"]
+
+
+@pytest.fixture(scope="session")
+def busybox() -> Path:
+    """Find a busybox for this machine that needs no library, for images made `FROM scratch`."""
+    path = CACHE / "images" / "busybox"
+    if not path.exists():
+        (package,) = fetch_packages(["busybox-static"], ARCHITECTURE, dependencies=False)
+        with tarfile.open(fileobj=io.BytesIO(package)) as tar:
+            program = tar.extractfile("./bin/busybox")
+            assert program is not None  # noqa: S101 - a regular file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(program.read())
+        path.chmod(0o755)
+    return path

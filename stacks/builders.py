@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from aws_cdk import CfnOutput, Size, Stack
+from aws_cdk import CfnOutput, Duration, Size, Stack
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_route53 as route53
 from aws_cdk import aws_secretsmanager as secretsmanager
@@ -50,6 +50,7 @@ class BuildersStack(Stack):
             certificate=secretsmanager.Secret.from_secret_name_v2(self, "Certificate", config.certificate_secret),
             capacities={architecture: _capacity(config, architecture) for architecture in config.architectures},
             longest_build=config.longest_build,
+            max_instance_lifetime=Duration.days(config.max_instance_lifetime_days),
             store_volume=StoreVolume(
                 size=Size.gibibytes(config.volume.size_gib),
                 iops=config.volume.iops,

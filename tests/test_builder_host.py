@@ -92,6 +92,8 @@ def test_the_environment_has_what_the_host_files_read(written_files: dict[str, d
     environment = dict(line.split("=", 1) for line in lines)
     bucket = environment.pop("AWS_BUCKET")
     assert bucket.startswith("<buildkit-cache:ExportsOutputRefX8664CacheBucket")
+    target_group = environment.pop("TARGET_GROUP")
+    assert target_group.startswith("<FleetLoadBalancerX8664Targets")
     assert environment == {
         "HOST_FILES": "s3://cdk-hnb659fds-assets-${AWS::AccountId}-${AWS::Region}/"
         f"{asset.name.removeprefix('asset.')}.zip",
@@ -101,6 +103,10 @@ def test_the_environment_has_what_the_host_files_read(written_files: dict[str, d
         "buildkit-v0.31.2.linux-amd64.tar.gz",
         "BUILDKIT_ARCHIVE_SHA256": X86_64_SHA256,
         "LONGEST_BUILD_SECONDS": "3600",
+        "LAUNCHING_HOOK": "boot",
+        "TERMINATING_HOOK": "drain",
+        "HEARTBEAT_SECONDS": "300",
+        "SETTLING_SECONDS": "120",
     }
 
 

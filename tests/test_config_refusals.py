@@ -26,8 +26,8 @@ REFUSALS = {
         f"{FLEET}min_capactiy = 1\n",
         (
             "builders.main.min_capactiy: got an unknown key, allowed cache, certificate_secret, clients, "
-            "compute, architectures, instance_types, longest_build, min_capacity, max_capacity, spot, ami, volume: "
-            "did you mean min_capacity?"
+            "compute, architectures, instance_types, longest_build, max_instance_lifetime_days, min_capacity, "
+            "max_capacity, spot, ami, volume: did you mean min_capacity?"
         ),
     ),
     "an unknown key that is near to none": (
@@ -117,6 +117,17 @@ REFUSALS = {
     "compute that there is not": (
         f'{FLEET}compute = "eks"\n',
         'builders.main.compute: got "eks", allowed ec2: write ec2',
+    ),
+    "a builder that is never replaced": (
+        f"{FLEET}max_instance_lifetime_days = 366\n",
+        "builders.main.max_instance_lifetime_days: got 366, allowed 1 to 365: lower it",
+    ),
+    "a tag's key that a builder could not read in its metadata": (
+        f'[deployment.tags]\n"cost/centre" = "x"\n{FLEET}',
+        (
+            'deployment.tags."cost/centre": got "cost/centre", allowed 1 to 128 ASCII letters, digits and +-=._:@ in a '
+            "key: rename it: builders read their tags from the instance metadata"
+        ),
     ),
     "a client with public addresses": (
         f'{FLEET}clients = ["8.8.8.0/24"]\n',

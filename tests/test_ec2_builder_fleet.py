@@ -88,9 +88,13 @@ def test_only_architectures_with_a_cache_have_builders(make_fleet: MakeFleet) ->
     template.resource_count_is("AWS::ElasticLoadBalancingV2::Listener", 1)
 
 
-def test_metadata_needs_a_token_and_ends_at_the_host(template: Template) -> None:
+def test_metadata_needs_a_token_ends_at_the_host_and_tells_it_its_group(template: Template) -> None:
     for data in launch_templates(template).values():
-        assert data["MetadataOptions"] == {"HttpPutResponseHopLimit": 1, "HttpTokens": "required"}
+        assert data["MetadataOptions"] == {
+            "HttpPutResponseHopLimit": 1,
+            "HttpTokens": "required",
+            "InstanceMetadataTags": "enabled",
+        }
 
 
 def test_builders_have_no_public_address_and_no_key_pair(template: Template, readable: Callable[[Any], Any]) -> None:

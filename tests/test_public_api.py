@@ -24,6 +24,16 @@ PUBLIC = {
         ),
         "instance_types_for(architecture: Architecture) -> tuple[str, ...]",
     ],
+    "BuilderCertificates": [
+        (
+            "(scope: Construct, id: str, *, domain_name: str, server_life: Duration | None = None, "
+            "client_life: Duration | None = None, generation: int = 1, encryption_key: IKey | None = None)"
+        ),
+        "check_instance_lifetime(max_instance_lifetime: Duration) -> None",
+        "grant_connect(grantee: IGrantable) -> Grant",
+        "grant_serve(grantee: IGrantable) -> Grant",
+        "longest_instance_lifetime",
+    ],
     "CacheBucket": [
         (
             "(scope: Construct, id: str, *, scopes: Sequence[CacheScope], expiration: CacheExpiration | None = None, "
@@ -43,8 +53,8 @@ PUBLIC = {
             "(scope: Construct, id: str, *, vpc: IVpc, zone: IPrivateHostedZone, record_name: str, "
             "caches: Mapping[Architecture, CacheBucket], write: CacheScope, read: Sequence[CacheScope] = (), "
             "certificate: ISecret, capacities: Mapping[Architecture, BuilderCapacity] | None = None, "
-            "longest_build: timedelta = timedelta(seconds=3600), store_volume: StoreVolume | None = None, "
-            "release: BuildKitRelease | None = None)"
+            "longest_build: timedelta = timedelta(seconds=3600), max_instance_lifetime: Duration = <Duration>, "
+            "store_volume: StoreVolume | None = None, release: BuildKitRelease | None = None)"
         ),
         "connections",
         "grant_principal",

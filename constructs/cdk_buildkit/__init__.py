@@ -4,6 +4,7 @@ from buildkit_ops.architecture import Architecture
 from buildkit_ops.cache_expiration import CacheExpiration, expiration_margin_days
 from buildkit_ops.cache_scope import CacheOptions, CacheScope, cache_name, cache_options
 from cdk_buildkit.builder_capacity import BuilderCapacity
+from cdk_buildkit.builder_certificates import BuilderCertificates
 from cdk_buildkit.buildkit_release import BuildKitRelease
 from cdk_buildkit.cache_bucket import CacheBucket
 from cdk_buildkit.ec2_builder_fleet import Ec2BuilderFleet
@@ -13,6 +14,7 @@ __all__ = [
     "Architecture",
     "BuildKitRelease",
     "BuilderCapacity",
+    "BuilderCertificates",
     "CacheBucket",
     "CacheExpiration",
     "CacheOptions",

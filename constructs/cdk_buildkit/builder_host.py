@@ -29,7 +29,7 @@ class BuilderHost(Construct):
 
     def __init__(self, scope: Construct, id: str) -> None:  # noqa: A002 - the name that every construct gives it
         super().__init__(scope, id)
-        self.asset = s3_assets.Asset(self, "Files", path=str(HOST_FILES), exclude=[LOADER])
+        self.asset = s3_assets.Asset(self, "Files", path=str(HOST_FILES), exclude=[LOADER, "__pycache__"])
 
     def grant_boot(self, grantee: iam.IGrantable) -> iam.Grant:
         """Let a builder read this one asset."""

@@ -7,6 +7,7 @@ import jsii
 from aws_cdk import Duration, Stack, Tags
 from aws_cdk import aws_autoscaling as autoscaling
 from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_elasticloadbalancingv2 as elbv2
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_route53 as route53
 from aws_cdk import aws_secretsmanager as secretsmanager
@@ -17,6 +18,7 @@ from buildkit_ops.cache_scope import CacheScope
 from cdk_buildkit.acknowledgements import acknowledge
 from cdk_buildkit.builder_capacity import BuilderCapacity
 from cdk_buildkit.builder_host import BuilderHost
+from cdk_buildkit.builder_lifecycle import JOINING, BuilderLifecycle
 from cdk_buildkit.builder_load_balancer import BUILDKIT_PORT, BuilderLoadBalancer
 from cdk_buildkit.buildkit_release import BuildKitRelease
 from cdk_buildkit.cache_bucket import CacheBucket
@@ -51,6 +53,8 @@ class Ec2BuilderFleet(Construct):
         certificate: The server certificate, a JSON secret with the keys `ca.crt`, `tls.crt` and `tls.key`, in PEM.
         capacities: Capacity and instance types of each architecture. Default: `BuilderCapacity()` for each.
         longest_build: The longest build that a builder is kept for.
+        max_instance_lifetime: The age at which a builder is replaced, 1 to 365 days: what renews its certificate and
+            its AMI's updates.
         store_volume: The volume for the store of instance types without local NVMe. Default: `StoreVolume()`.
         release: The BuildKit that they run. Default: `BuildKitRelease()`.
 
@@ -73,6 +77,7 @@ class Ec2BuilderFleet(Construct):
         certificate: secretsmanager.ISecret,
         capacities: Mapping[Architecture, BuilderCapacity] | None = None,
         longest_build: timedelta = timedelta(hours=1),
+        max_instance_lifetime: Duration = Duration.days(14),  # noqa: B008 - an immutable value
         store_volume: StoreVolume | None = None,
         release: BuildKitRelease | None = None,
     ) -> None:
@@ -89,9 +94,11 @@ class Ec2BuilderFleet(Construct):
         self._release = release or BuildKitRelease()
         self._store_volume = store_volume or StoreVolume()
         self._longest_build = longest_build
+        self._max_instance_lifetime = max_instance_lifetime
         self._certificate = certificate
 
         self._host = BuilderHost(self, "Host")
+        self._lifecycle = BuilderLifecycle(self, "Lifecycle")
         self.role = self._create_role()
         for cache in caches.values():
             cache.grant_read_write(write, self.role)
@@ -136,15 +143,18 @@ class Ec2BuilderFleet(Construct):
         )
         self._host.grant_boot(role)
         self._certificate.grant_read(role)
+        self._lifecycle.grant_answer_hooks(role)
         # AWS's managed policy for Session Manager would add parameters, patches and inventory. These calls take no
         # resource: https://docs.aws.amazon.com/systems-manager/latest/userguide/getting-started-create-iam-instance-profile.html
         iam.Grant.add_to_principal(grantee=role, actions=list(_SESSION_MANAGER_ACTIONS), resource_arns=["*"])
-        acknowledge(role, "IAM5[Resource::*]", "Session Manager's calls take no resource.")
+        acknowledge(role, "IAM5[Resource::*]", "Session Manager's calls and DescribeTargetHealth take no resource.")
         return role
 
     def _add_builders(self, architecture: Architecture, cache: CacheBucket) -> None:
         capacity = self._capacities[architecture]
         instance_types = capacity.instance_types_for(architecture)
+        target_group = self._load_balancer.add_target_group(architecture)
+        self._lifecycle.grant_leave(target_group, self.role)
         group = autoscaling.AutoScalingGroup(
             self,
             f"{architecture.construct_id}Builders",
@@ -153,7 +163,7 @@ class Ec2BuilderFleet(Construct):
             min_capacity=capacity.min_capacity,
             max_capacity=capacity.max_capacity,
             mixed_instances_policy=autoscaling.MixedInstancesPolicy(
-                launch_template=self._launch_template(architecture, cache, capacity, instance_types),
+                launch_template=self._launch_template(architecture, cache, capacity, instance_types, target_group),
                 launch_template_overrides=[
                     autoscaling.LaunchTemplateOverrides(instance_type=ec2.InstanceType(each)) for each in instance_types
                 ],
@@ -166,8 +176,19 @@ class Ec2BuilderFleet(Construct):
             # EC2's checks alone: a builder that drains, or has as many builds as it takes, is unhealthy to the load
             # balancer and must live on.
             health_checks=autoscaling.HealthChecks.ec2(grace_period=Duration.minutes(5)),
+            # Launch before terminating, whatever the cause of a replacement.
+            min_healthy_percentage=100,
+            max_healthy_percentage=200,
+            default_instance_warmup=JOINING,
+            update_policy=BuilderLifecycle.update_policy(),
+            max_instance_lifetime=self._max_instance_lifetime,
+            # At a rebalance recommendation the replacement comes first, and only then does the builder drain.
+            capacity_rebalance=capacity.spot,
         )
-        group.attach_to_network_target_group(self._load_balancer.add_target_group(architecture))
+        # A builder that boots before its role may do anything is abandoned.
+        group.node.add_dependency(self.role)
+        self._lifecycle.manage(group)
+        group.attach_to_network_target_group(target_group)
         Tags.of(group).add("Name", self.node.path)
         acknowledge(
             group,
@@ -188,6 +209,7 @@ class Ec2BuilderFleet(Construct):
         cache: CacheBucket,
         capacity: BuilderCapacity,
         instance_types: Sequence[str],
+        target_group: elbv2.INetworkTargetGroup,
     ) -> ec2.LaunchTemplate:
         root = ec2.BlockDeviceVolume.ebs(20, volume_type=ec2.EbsDeviceVolumeType.GP3, encrypted=True)
         block_devices = [ec2.BlockDevice(device_name="/dev/xvda", volume=root)]
@@ -203,6 +225,8 @@ class Ec2BuilderFleet(Construct):
             associate_public_ip_address=False,
             require_imdsv2=True,
             http_put_response_hop_limit=1,
+            # By these a builder knows its group.
+            instance_metadata_tags=True,
             block_devices=block_devices,
             user_data=self._host.user_data(
                 {
@@ -212,6 +236,7 @@ class Ec2BuilderFleet(Construct):
                     "BUILDKIT_ARCHIVE": self._release.archive_url(architecture),
                     "BUILDKIT_ARCHIVE_SHA256": self._release.sha256[architecture],
                     "LONGEST_BUILD_SECONDS": str(int(self._longest_build.total_seconds())),
+                    **BuilderLifecycle.host_environment(target_group),
                 }
             ),
         )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
+from moto.autoscaling.responses import AutoScalingResponse
 from moto.cloudformation.models import Stack
 from moto.ec2.models.security_groups import SecurityGroupRule
 from moto.elbv2.models import ELBv2Backend
@@ -18,6 +19,8 @@ def mend() -> None:
     replace(Stack, "parameter_list", property(_parameter_list))
     accepting = _accepting_an_hour(ELBv2Backend.modify_target_group_attributes)
     replace(ELBv2Backend, "modify_target_group_attributes", accepting)
+    keeping_all = _keeping_all(AutoScalingResponse.create_auto_scaling_group)
+    replace(AutoScalingResponse, "create_auto_scaling_group", keeping_all)
     replace(FakeKey, "dispose", _leave_to_readers)
     replace(FakeKey, "etag", property(_one_at_a_time(vars(FakeKey)["etag"].fget)))
 
@@ -33,6 +36,26 @@ def _accepting_an_hour(modify: Callable[..., None]) -> Callable[..., None]:
         )
         if longest:
             backend.target_groups[target_group_arn].attributes[name] = _LONGEST_DEREGISTRATION_DELAY
+
+    return wrapper
+
+
+def _keeping_all(create: Callable[..., object]) -> Callable[..., object]:
+    """Keep what a group was created with and moto leaves out; it describes every attribute that a group has."""
+    left_out = {
+        "DefaultInstanceWarmup": "default_instance_warmup",
+        "InstanceMaintenancePolicy": "instance_maintenance_policy",
+        "MaxInstanceLifetime": "max_instance_lifetime",
+    }
+
+    def wrapper(response: AutoScalingResponse) -> object:
+        answer = create(response)
+        given = response._get_params()  # noqa: SLF001 - moto has no other access to them
+        (group,) = response.autoscaling_backend.describe_auto_scaling_groups([given["AutoScalingGroupName"]])
+        for name, attribute in left_out.items():
+            if name in given:
+                setattr(group, attribute, given[name])
+        return answer
 
     return wrapper
 

@@ -4,7 +4,7 @@ import json
 import secrets
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -19,6 +19,7 @@ def metadata(*, instance_id: str, region: str, role_name: str, credentials: Mapp
     identity = {"instanceId": instance_id, "region": region, "availabilityZone": f"{region}a"}
     return {
         "meta-data/instance-id": instance_id,
+        "meta-data/autoscaling/target-lifecycle-state": "InService",
         "meta-data/placement/region": region,
         "meta-data/iam/security-credentials/": role_name,
         f"meta-data/iam/security-credentials/{role_name}": json.dumps(dict(credentials)),
@@ -26,8 +27,12 @@ def metadata(*, instance_id: str, region: str, role_name: str, credentials: Mapp
     }
 
 
-def serve(values: Mapping[str, str]) -> ThreadingHTTPServer:
-    """Answer at the metadata address, which must be on an interface, until the process ends."""
+def serve(values: Callable[[], Mapping[str, str | None]]) -> ThreadingHTTPServer:
+    """Answer at the metadata address, which must be on an interface, until the process ends.
+
+    Args:
+        values: Asked at each request for all paths with their values, None for one that is not there.
+    """
     server = _Server((ADDRESS, 80), _Handler)
     server.values = values
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -36,7 +41,7 @@ def serve(values: Mapping[str, str]) -> ThreadingHTTPServer:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    values: Mapping[str, str]
+    values: Callable[[], Mapping[str, str | None]]
 
     def __init__(self, *arguments: Any) -> None:  # noqa: ANN401 - passed on as they are
         self.tokens: set[str] = set()
@@ -63,7 +68,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers.get("X-aws-ec2-metadata-token") not in self.server.tokens:
             self._answer(HTTPStatus.UNAUTHORIZED, "")
             return
-        value = self.server.values.get(self.path.removeprefix("/latest/"))
+        value = self.server.values().get(self.path.removeprefix("/latest/"))
         if value is None:
             self._answer(HTTPStatus.NOT_FOUND, "")
         else:

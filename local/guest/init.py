@@ -22,6 +22,9 @@ from typing import Any
 from local.guest import imds, units
 
 CONTROL_SOCKET = Path("/run/systemctl.sock")
+METADATA_CHANGES = "metadata.json"
+"""The file in the builder's directory with what the metadata service says differently since the boot."""
+
 _OVERLAID = ("/etc", "/opt", "/usr")
 _SHIMS = Path(__file__).parent / "shims"
 
@@ -34,10 +37,12 @@ def main() -> None:
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Opened now: the builder's own mounts may cover it.
+    directory = os.open(plan["directory"], os.O_RDONLY | os.O_DIRECTORY)
     try:
         _mount_file_systems(Path(plan["directory"]))
         _connect(plan["address"], plan["gateway"])
-        imds.serve(plan["metadata"])
+        imds.serve(lambda: {**plan["metadata"], **_metadata_changes(directory)})
         _install_shims(plan["aws"])
         _serve_systemctl(manager)
         _run_user_data(plan["user_data"], plan["environment"])
@@ -49,6 +54,15 @@ def main() -> None:
     report.close()
     stop.wait()
     manager.stop_all()
+
+
+def _metadata_changes(directory: int) -> dict[str, str | None]:
+    try:
+        with open(METADATA_CHANGES, opener=lambda path, flags: os.open(path, flags, dir_fd=directory)) as file:
+            changes: dict[str, str | None] = json.load(file)
+            return changes
+    except FileNotFoundError:
+        return {}
 
 
 def _mount_file_systems(directory: Path) -> None:
@@ -71,7 +85,7 @@ def _mount_file_systems(directory: Path) -> None:
 
 
 def _connect(address: str, gateway: str) -> None:
-    # The other side moves eth0 here once this process exists.
+    # The other side moves eth0 here once this process exists. /sys still shows the machine's own interfaces.
     while subprocess.run(["ip", "link", "show", "eth0"], check=False, capture_output=True).returncode:
         time.sleep(0.02)
     _run("ip", "link", "set", "lo", "up")
@@ -148,6 +162,8 @@ def _systemctl(manager: units.UnitManager, verb: str, words: Sequence[str]) -> i
             return 0
         case "is-active":
             return 0 if all(map(manager.is_active, names)) else 3
+        case "is-failed":
+            return 0 if any(map(manager.has_failed, names)) else 1
         case _:
             raise units.UnitError(f"systemctl {verb} has no meaning here")
 

@@ -19,11 +19,14 @@ _HEEDED = {
     "Unit": {"Requires", "After", "Before", "Wants", "Description", "Documentation"},
     "Service": {
         *("Type", "RemainAfterExit", "EnvironmentFile", "ExecStart", "ExecStop", "SuccessExitStatus"),
-        *("Restart", "RestartSec", "TimeoutStopSec", "KillMode"),
+        *("Restart", "RestartSec", "TimeoutStopSec", "KillMode", "WorkingDirectory"),
     },
     "Install": {"WantedBy"},
 }
-_WITHOUT_MEANING_HERE = {"Delegate", "LimitNOFILE", "LimitNPROC", "TasksMax", "OOMScoreAdjust"}
+_WITHOUT_MEANING_HERE = {
+    *("Delegate", "LimitNOFILE", "LimitNPROC", "TasksMax", "OOMScoreAdjust"),
+    "StartLimitIntervalSec",  # no limit is kept here
+}
 
 
 class UnitError(Exception):
@@ -87,6 +90,7 @@ class UnitManager:
         self._lock = threading.RLock()
         self._started: dict[str, Unit] = {}
         self._services: dict[str, _Service] = {}
+        self._stopped: dict[str, _Service] = {}
 
     def start(self, name: str) -> None:
         """Start a unit after what it requires; does nothing when it runs.
@@ -106,13 +110,17 @@ class UnitManager:
                     _run(unit, line)
             else:
                 self._services[name] = _Service(unit, self._log)
+                self._stopped.pop(name, None)
             self._started[name] = unit
 
     def stop(self, name: str) -> None:
         """Stop a unit as its directives say, and wait for it; does nothing when it does not run."""
         with self._lock:
             unit = self._started.pop(name, None)
-            service = self._services.pop(name, None)
+            # Who stops a unit that is being stopped waits with the first.
+            service = self._services.pop(name, None) or self._stopped.get(name)
+            if service:
+                self._stopped[name] = service
         if service:
             service.stop()
         elif unit:
@@ -128,6 +136,10 @@ class UnitManager:
         """Tell whether a unit is started."""
         return name in self._started
 
+    def has_failed(self, name: str) -> bool:
+        """Tell whether a unit had to be killed, or ended with a code that is no success, when it was stopped."""
+        return name in self._stopped and self._stopped[name].failed
+
 
 class _Service:
     """A long-running service: waits for its readiness, restarts it, ends it."""
@@ -136,12 +148,19 @@ class _Service:
         self._unit = unit
         self._log = log
         self._stopping = threading.Event()
+        self._stop_lock = threading.Lock()
+        self.failed = False
         self._process = self._launch()
         self._watcher = threading.Thread(target=self._watch, daemon=True)
         self._watcher.start()
 
     def stop(self) -> None:
-        self._stopping.set()
+        with self._stop_lock:
+            if not self._stopping.is_set():
+                self._stopping.set()
+                self._end()
+
+    def _end(self) -> None:
         timeout = float(self._unit.last("TimeoutStopSec", "90"))
         with suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGTERM)
@@ -151,13 +170,19 @@ class _Service:
             self._log(f"{self._unit.name} did not stop in {timeout:g} s: killing it")
             os.killpg(self._process.pid, signal.SIGKILL)
             exit_code = self._process.wait()
-        successes = {"0", *self._unit.words("SuccessExitStatus")}
-        self._log(f"{self._unit.name} {'stopped' if str(exit_code) in successes else 'failed'} with code {exit_code}")
+        successes = {"0", str(-signal.SIGTERM), *self._unit.words("SuccessExitStatus")}
+        self.failed = str(exit_code) not in successes
+        self._log(f"{self._unit.name} {'failed' if self.failed else 'stopped'} with code {exit_code}")
 
     def _launch(self) -> subprocess.Popen[bytes]:
         (line,) = self._unit.lines("ExecStart")
         if self._unit.last("Type", "simple") != "notify":
-            return subprocess.Popen(shlex.split(line), env=self._unit.environment, start_new_session=True)
+            return subprocess.Popen(
+                shlex.split(line),
+                env=self._unit.environment,
+                cwd=self._unit.last("WorkingDirectory", "/"),
+                start_new_session=True,
+            )
         address = f"/run/{self._unit.name}.notify"
         Path(address).unlink(missing_ok=True)
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notifications:

@@ -170,6 +170,7 @@ class FleetConfig:
         architectures: Architectures that it builds for.
         instance_types: Instance types of each of its architectures, the preferred first.
         longest_build: The longest build that is waited for before a builder goes.
+        max_instance_lifetime_days: The age at which a builder is replaced, with the certificate and the AMI of the day.
         min_capacity: Builders of each architecture that always run.
         max_capacity: Builders of each architecture that may run at once.
         spot: Run them on spot capacity.
@@ -186,6 +187,7 @@ class FleetConfig:
         default_factory=lambda: dict(DEFAULT_INSTANCE_TYPES)
     )
     longest_build: timedelta = timedelta(hours=1)
+    max_instance_lifetime_days: Annotated[int, between(1, 365)] = 14
     min_capacity: Capacity = _CAPACITY.min_capacity
     max_capacity: Capacity = _CAPACITY.max_capacity
     spot: bool = _CAPACITY.spot

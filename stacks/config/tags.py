@@ -1,5 +1,6 @@
 """What AWS allows as a tag: https://docs.aws.amazon.com/tag-editor/latest/userguide/best-practices-and-strats.html."""
 
+import re
 import unicodedata
 from collections.abc import Mapping
 from typing import Annotated
@@ -11,8 +12,15 @@ MOST_TAGS = 40
 
 
 def check_tag_key(value: str) -> None:
-    """Require 1 to 128 characters that every service accepts in a tag's key."""
+    """Require 1 to 128 characters that every service accepts in a tag's key, an instance's metadata included.
+
+    A builder reads its group's name from its tags in the metadata, which takes neither spaces nor slashes:
+    https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/work-with-tags-in-IMDS.html
+    """
     _check(value, 128)
+    if not re.fullmatch(r"(?!(\.{1,2}|_index)$)[0-9A-Za-z+=._:@-]+", value):
+        allowed = "1 to 128 ASCII letters, digits and +-=._:@ in a key"
+        raise RefusalError(value, allowed, "rename it: builders read their tags from the instance metadata")
 
 
 def check_tag_value(value: str) -> None:

@@ -1,7 +1,8 @@
 #!/bin/bash
 # The second stage of a builder's boot, run once by loader.sh: install what the AMI lacks and BuildKit, then start it.
 # What every boot needs (store, certificate, IMDS rule) is in units that buildkitd.service requires.
-set -euo pipefail
+set -Eeuo pipefail
+trap 'echo "bootstrap.sh failed in line $LINENO: $BASH_COMMAND" >&2' ERR
 
 host=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
@@ -28,6 +29,8 @@ install_units() {
   # A unit's stop timeout cannot come from its environment file.
   install -d /etc/systemd/system/buildkitd.service.d
   printf '[Service]\nTimeoutStopSec=%s\n' "$LONGEST_BUILD_SECONDS" >/etc/systemd/system/buildkitd.service.d/stop.conf
+  # By this name the host files are a Python package.
+  ln --symbolic --force --no-dereference "$host" /opt/cdk_buildkit_host
   systemctl daemon-reload
 }
 
@@ -35,3 +38,5 @@ install_packages
 install_buildkit
 install_units
 systemctl enable --now buildkitd.service
+# Last: it tells the group that this builder serves.
+systemctl enable --now builder-drain.service

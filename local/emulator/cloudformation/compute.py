@@ -31,9 +31,14 @@ def _delete_launch_template(aws: Aws, physical_id: str, _: Properties) -> None:
 def _create_group(declaration: Declaration) -> Provisioned:
     properties = declaration.properties
     name = properties.get("AutoScalingGroupName", declaration.name(255))
-    numbers = only(properties, "MinSize", "MaxSize", "DesiredCapacity", "HealthCheckGracePeriod", "MaxInstanceLifetime")
+    numbers = only(
+        properties,
+        *("MinSize", "MaxSize", "DesiredCapacity", "HealthCheckGracePeriod"),
+        *("DefaultInstanceWarmup", "MaxInstanceLifetime"),
+    )
     tags = [{**tag, "ResourceId": name, "ResourceType": "auto-scaling-group"} for tag in properties.get("Tags", [])]
-    declaration.aws.client("autoscaling").create_auto_scaling_group(
+    autoscaling = declaration.aws.client("autoscaling")
+    autoscaling.create_auto_scaling_group(
         AutoScalingGroupName=name,
         VPCZoneIdentifier=",".join(properties["VPCZoneIdentifier"]),
         Tags=tags,
@@ -45,10 +50,15 @@ def _create_group(declaration: Declaration) -> Provisioned:
             "TargetGroupARNs",
             "HealthCheckType",
             "CapacityRebalance",
+            "InstanceMaintenancePolicy",
             "NewInstancesProtectedFromScaleIn",
             "TerminationPolicies",
         ),
     )
+    for hook in properties.get("LifecycleHookSpecificationList", []):
+        autoscaling.put_lifecycle_hook(
+            AutoScalingGroupName=name, **{**hook, "HeartbeatTimeout": int(hook["HeartbeatTimeout"])}
+        )
     return Provisioned(name)
 
 

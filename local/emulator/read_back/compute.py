@@ -38,9 +38,11 @@ def _group(account: Account, physical_id: str, _: Mapping[str, Any]) -> Found:
     names = (
         "AutoScalingGroupName",
         "CapacityRebalance",
+        "DefaultInstanceWarmup",
         "DesiredCapacity",
         "HealthCheckGracePeriod",
         "HealthCheckType",
+        "InstanceMaintenancePolicy",
         "LaunchTemplate",
         "MaxInstanceLifetime",
         "MaxSize",
@@ -54,7 +56,16 @@ def _group(account: Account, physical_id: str, _: Mapping[str, Any]) -> Found:
     policy = group.get("MixedInstancesPolicy", {}).get("LaunchTemplate", {}).get("LaunchTemplateSpecification", {})
     if "LaunchTemplateId" in policy:
         policy.pop("LaunchTemplateName", None)  # the service gives both, a template declares one
-    return Found({**pick(group, *names), "VPCZoneIdentifier": group["VPCZoneIdentifier"].split(","), "Tags": tags})
+    hooks = account.client("autoscaling").describe_lifecycle_hooks(AutoScalingGroupName=physical_id)["LifecycleHooks"]
+    hook_names = ("LifecycleHookName", "LifecycleTransition", "DefaultResult", "HeartbeatTimeout")
+    return Found(
+        {
+            **pick(group, *names),
+            "VPCZoneIdentifier": group["VPCZoneIdentifier"].split(","),
+            "Tags": tags,
+            "LifecycleHookSpecificationList": [pick(hook, *hook_names) for hook in hooks],
+        }
+    )
 
 
 READERS = {

@@ -1,0 +1,1 @@
+"""Issues and renews the certificates of one fleet."""

@@ -1,0 +1,217 @@
+"""Let every build end before its builder does: a daemon that watches for the builder's end and drains it.
+
+One path for scale-in, instance refresh, maximum lifetime, spot interruption, rebalancing and the way back to a warm
+pool. It keeps no state: started again in the middle of a drain, it finds from the metadata service and the unit where
+it was. Every line that it prints is a JSON object, for metric filters.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Callable  # noqa: UP035 - generics of collections.abc are read by 3.11 alone
+
+from . import drain_rules as rules
+from .fleet_calls import CallError, Fleet, NotWaitedForError
+from .instance_metadata import MetadataError, read, read_signs
+
+BUILDKIT_PORT = 1234
+POLL_SECONDS = 5.0
+"""As AWS advises for interruption notices."""
+
+SIGHT_SECONDS = 60.0
+"""How long to try to leave the target group and to see it. AWS that does not answer must not keep builds waiting."""
+
+LAUNCHING_ATTEMPTS = 8
+"""How often a builder that serves says so, within two minutes: a good builder must not be replaced for a bad moment."""
+
+_UNIT = "buildkitd.service"
+
+
+class Answer(enum.Enum):
+    """What became of a call to a lifecycle hook."""
+
+    ACCEPTED = enum.auto()
+    NOT_WAITED_FOR = enum.auto()
+    FAILED = enum.auto()
+
+
+class Drain:
+    """A builder's watch over its own end.
+
+    Args:
+        fleet: Its place.
+        launching_hook: The hook that waits for a builder that serves.
+        terminating_hook: The hook that waits for a builder whose builds have ended.
+        heartbeat_seconds: Time between two heartbeats.
+        settling: Seconds of serving after the target group has let the builder go.
+    """
+
+    def __init__(
+        self, fleet: Fleet, *, launching_hook: str, terminating_hook: str, heartbeat_seconds: float, settling: float
+    ) -> None:
+        self._fleet = fleet
+        self._launching_hook = launching_hook
+        self._terminating_hook = terminating_hook
+        self._heartbeat_seconds = heartbeat_seconds
+        self._settling = settling
+        self._next_heartbeat = 0.0
+        self._signs = rules.Signs(None, None)
+        self._last_count = 0  # of builds, when there were any: who is killed cannot be counted any more
+        self._counted_losses = False
+
+    def watch(self) -> None:
+        """Serve, drain, and after a stay in the warm pool serve again; returns never."""
+        while True:
+            self._start_serving()
+            while (cause := rules.cause_of_drain(self.look())) is None:
+                time.sleep(POLL_SECONDS)
+            self._drain(cause)
+            while rules.cause_of_drain(self.look()) is not None:
+                time.sleep(POLL_SECONDS)
+
+    def look(self) -> rules.Signs:
+        """Return the signs of the builder's future; the last known ones while the metadata service does not answer."""
+        try:
+            self._signs = read_signs()
+        except MetadataError as error:
+            _log("metadata_failed", error=str(error))
+        return self._signs
+
+    def _start_serving(self) -> None:
+        if rules.cause_of_drain(self.look()) is not None:
+            return
+        if _systemctl("start", _UNIT):
+            sys.exit(f"{_UNIT} does not start")
+        # The hook waits for a new builder, and for one that leaves the warm pool; to all others the answer is no.
+        for attempt in range(1, LAUNCHING_ATTEMPTS + 1):
+            if self._answer(self._fleet.complete, self._launching_hook) is not Answer.FAILED:
+                return
+            self._wait(rules.retry_seconds(attempt))
+
+    def _drain(self, cause: str) -> None:
+        started = time.monotonic()
+        self._counted_losses = False
+        self._last_count = _count_builds()
+        _log("drain_started", cause=cause, builds=self._last_count)
+        if _systemctl("is-active", "--quiet", _UNIT) == 0:
+            self._leave_target_group()
+            self._wait(rules.settling_seconds(self._settling, self._signs.interruption, time.time()))
+        stop = subprocess.Popen(["systemctl", "stop", _UNIT])
+        while stop.poll() is None:
+            self._wait(1)
+        if _systemctl("is-failed", "--quiet", _UNIT) == 0:
+            # The unit's stop timeout, the longest build, has been met: systemd killed what was left.
+            self._count_losses("longest_build", self._last_count)
+        _log("drain_ended", cause=cause, seconds=round(time.monotonic() - started, 1))
+        self._let_go()
+
+    def _leave_target_group(self) -> None:
+        until = time.monotonic() + SIGHT_SECONDS
+        attempt = 0
+        while time.monotonic() < until:
+            try:
+                self._fleet.deregister()
+                if rules.has_left(self._fleet.target_states()):
+                    _log("deregistered")
+                    return
+            except CallError as error:
+                _log("call_failed", error=str(error))
+            attempt += 1
+            self._wait(rules.retry_seconds(attempt))
+        _log("not_seen_deregistered", seconds=SIGHT_SECONDS)
+
+    def _let_go(self) -> None:
+        # Auto Scaling may reach the hook only when the target group's delay is over, and refuses until then. A spot
+        # instance may never reach it. The end of the instance, or of its stay in the pool, ends this.
+        attempt = 0
+        while rules.cause_of_drain(self.look()) is not None:
+            for hook in self._hooks_that_may_wait():
+                if self._answer(self._fleet.complete, hook) is Answer.ACCEPTED:
+                    return
+            attempt += 1
+            self._wait(rules.retry_seconds(attempt))
+
+    def _hooks_that_may_wait(self) -> list[str]:
+        if not rules.leaves_group(self._signs.target_state):
+            return []
+        if self._signs.target_state == "Terminated":
+            return [self._terminating_hook]
+        # Into the warm pool a builder comes through the one hook when it is new, through the other when it returns.
+        return [self._terminating_hook, self._launching_hook]
+
+    def _wait(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while True:
+            self.look()
+            builds = _count_builds()
+            self._last_count = builds or self._last_count
+            if rules.is_last_look(self._signs.interruption, time.time()):
+                self._count_losses("spot", builds)
+            if rules.leaves_group(self._signs.target_state) and time.monotonic() >= self._next_heartbeat:
+                self._next_heartbeat = time.monotonic() + self._heartbeat_seconds
+                self._answer(self._fleet.heartbeat, self._terminating_hook)
+            left = until - time.monotonic()
+            if left <= 0:
+                return
+            time.sleep(min(left, 1))
+
+    def _count_losses(self, cause: str, builds: int) -> None:
+        if builds and not self._counted_losses:
+            self._counted_losses = True
+            _log("builds_lost", cause=cause, builds=builds)
+
+    def _answer(self, call: Callable[[str], None], hook: str) -> Answer:
+        if self._fleet.group is None:
+            return Answer.NOT_WAITED_FOR
+        try:
+            call(hook)
+        except NotWaitedForError:
+            return Answer.NOT_WAITED_FOR
+        except CallError as error:
+            _log("call_failed", error=str(error))
+            return Answer.FAILED
+        _log("hook_answered", hook=hook, call=call.__name__)
+        return Answer.ACCEPTED
+
+
+def main() -> None:
+    """Watch, with the settings of the environment file."""
+    instance_id, group = _place()
+    Drain(
+        Fleet(instance_id, os.environ["TARGET_GROUP"], group),
+        launching_hook=os.environ["LAUNCHING_HOOK"],
+        terminating_hook=os.environ["TERMINATING_HOOK"],
+        heartbeat_seconds=float(os.environ["HEARTBEAT_SECONDS"]),
+        settling=float(os.environ["SETTLING_SECONDS"]),
+    ).watch()
+
+
+def _place() -> tuple[str, str | None]:
+    # Fails, and is started again by systemd, until the service answers.
+    instance_id, group = read("meta-data/instance-id", "meta-data/tags/instance/aws:autoscaling:groupName")
+    if instance_id is None:
+        raise MetadataError("the metadata service knows no instance id")
+    return instance_id, group
+
+
+def _count_builds() -> int:
+    tables = (path.read_text() for path in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")) if path.exists())
+    return rules.count_connections(tables, BUILDKIT_PORT)
+
+
+def _systemctl(*arguments: str) -> int:
+    return subprocess.run(["systemctl", *arguments], check=False).returncode
+
+
+def _log(event: str, **details: object) -> None:
+    print(json.dumps({"event": event, **details}), flush=True)  # noqa: T201 - the journal is where it goes
+
+
+if __name__ == "__main__":
+    main()

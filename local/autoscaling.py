@@ -1,0 +1,198 @@
+"""An Auto Scaling group and its target group, as far as a builder's host speaks to them: answers, and records calls."""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qsl
+
+from local.balancer import Balancer
+from local.builder import Builder
+
+_PATIENCE_SECONDS = 60
+_STATE = "meta-data/autoscaling/target-lifecycle-state"
+_BUILDKIT_PORT = 1234
+_NO_ACTION = "No active Lifecycle Action found with instance ID {}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """One call of a host: when (`time.monotonic`), what, for which instance and hook, and what came of it."""
+
+    at: float
+    action: str
+    instance_id: str
+    hook: str
+    result: str
+    accepted: bool
+
+
+@dataclass
+class _Action:
+    completed: threading.Event = field(default_factory=threading.Event)
+    result: str = ""
+
+
+class AutoScaling:
+    """One group of builders behind a balancer, with a launching and a terminating hook.
+
+    It answers the calls of `host/fleet_calls.py` at `endpoint`, for both services.
+
+    Args:
+        host: The address to listen on.
+        balancer: The target group.
+        launching_hook: The hook that a new builder has to answer.
+        terminating_hook: The hook that a builder has to answer when it is to end.
+        name: The group's name.
+    """
+
+    def __init__(
+        self, host: str, balancer: Balancer, *, launching_hook: str, terminating_hook: str, name: str = "builders"
+    ) -> None:
+        self.name = name
+        self.calls: list[Call] = []
+        self._balancer = balancer
+        self._launching_hook = launching_hook
+        self._terminating_hook = terminating_hook
+        self._lock = threading.Lock()
+        self._actions: dict[tuple[str, str], _Action] = {}
+        self._refusals_left = 0
+        server = ThreadingHTTPServer((host, 0), type("Handler", (_Handler,), {"group": self}))
+        self.endpoint = f"http://{host}:{server.server_port}"
+        self._server = server
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+
+    def launch(self, boot: Callable[[], Builder]) -> Builder:
+        """Launch a builder, wait for its answer to the launching hook and put it behind the balancer.
+
+        Raises:
+            TimeoutError: It did not answer, or is not healthy.
+        """
+        builder = boot()
+        self._wait(builder.instance_id, self._launching_hook)
+        self._balancer.register(builder.instance_id, builder.address, _BUILDKIT_PORT)
+        self._balancer.wait_until_healthy(builder.instance_id)
+        return builder
+
+    def start_termination(self, builder: Builder, target_state: str = "Terminated") -> None:
+        """Put a builder into `Terminating:Wait`. The target group is left for the builder to leave: the harder case."""
+        self._action(builder.instance_id, self._terminating_hook)
+        builder.set_metadata(_STATE, target_state)
+
+    def wait_for_drain(self, builder: Builder, seconds: float = _PATIENCE_SECONDS) -> str:
+        """Wait for the builder's answer to the terminating hook, and return it.
+
+        Raises:
+            TimeoutError: It did not answer.
+        """
+        return self._wait(builder.instance_id, self._terminating_hook, seconds)
+
+    def return_from_pool(self, builder: Builder) -> None:
+        """Put a builder of the warm pool into service again, and behind the balancer once it has answered.
+
+        Raises:
+            TimeoutError: It did not answer, or is not healthy.
+        """
+        with self._lock:
+            self._actions[builder.instance_id, self._launching_hook] = _Action()
+        builder.set_metadata(_STATE, "InService")
+        self._wait(builder.instance_id, self._launching_hook)
+        self._balancer.register(builder.instance_id, builder.address, _BUILDKIT_PORT)
+        self._balancer.wait_until_healthy(builder.instance_id)
+
+    def refuse(self, calls: int) -> None:
+        """Refuse that many of the next calls."""
+        self._refusals_left = calls
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._server.shutdown()
+        self._server.server_close()
+
+    def answer(self, parameters: Mapping[str, str]) -> tuple[HTTPStatus, str]:
+        """Return the answer to a call in AWS's query protocol: a status and XML."""
+        action = parameters["Action"]
+        instance_id = parameters.get("InstanceId") or parameters.get("Targets.member.1.Id", "")
+        hook = parameters.get("LifecycleHookName", "")
+        result = parameters.get("LifecycleActionResult", "")
+        with self._lock:
+            refused = self._refusals_left > 0
+            self._refusals_left -= refused
+        error = "refused on purpose" if refused else self._perform(action, instance_id, hook, result)
+        self.calls.append(
+            Call(
+                at=time.monotonic(),
+                action=action,
+                instance_id=instance_id,
+                hook=hook,
+                result=result,
+                accepted=error is None,
+            )
+        )
+        if error:
+            code = "AccessDenied" if refused else "ValidationError"
+            return HTTPStatus.BAD_REQUEST, (
+                f"<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>{error}</Message></Error>"
+                "</ErrorResponse>"
+            )
+        body = (
+            f"<{action}Response><{action}Result>{self._body(action, instance_id)}</{action}Result>"
+            f"<ResponseMetadata><RequestId>1</RequestId></ResponseMetadata></{action}Response>"
+        )
+        return HTTPStatus.OK, body
+
+    def _perform(self, action: str, instance_id: str, hook: str, result: str) -> str | None:
+        match action:
+            case "DeregisterTargets":
+                self._balancer.deregister(instance_id)
+            case "DescribeTargetHealth":
+                pass
+            case "RecordLifecycleActionHeartbeat" | "CompleteLifecycleAction":
+                known = self._actions.get((instance_id, hook))
+                if known is None and hook == self._launching_hook:
+                    known = self._action(instance_id, hook)  # it is booting: its id is not known here yet
+                if known is None or known.completed.is_set():
+                    return _NO_ACTION.format(instance_id)
+                if action == "CompleteLifecycleAction":
+                    known.result = result
+                    known.completed.set()
+            case _:
+                return f"{action} has no meaning here"
+        return None
+
+    def _body(self, action: str, instance_id: str) -> str:
+        if action != "DescribeTargetHealth":
+            return ""
+        return (
+            f"<TargetHealthDescriptions><member><Target><Id>{instance_id}</Id></Target><TargetHealth>"
+            f"<State>{self._balancer.state(instance_id)}</State></TargetHealth></member></TargetHealthDescriptions>"
+        )
+
+    def _action(self, instance_id: str, hook: str) -> _Action:
+        with self._lock:
+            return self._actions.setdefault((instance_id, hook), _Action())
+
+    def _wait(self, instance_id: str, hook: str, seconds: float = _PATIENCE_SECONDS) -> str:
+        action = self._action(instance_id, hook)
+        if not action.completed.wait(seconds):
+            raise TimeoutError(f"{instance_id} did not answer the hook {hook} in {seconds} s")
+        return action.result
+
+
+class _Handler(BaseHTTPRequestHandler):
+    group: AutoScaling
+
+    def do_POST(self) -> None:
+        form = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        status, body = self.group.answer(dict(parse_qsl(form)))
+        self.send_response(status)
+        self.send_header("Content-Type", "text/xml")
+        self.send_header("Content-Length", str(len(body.encode())))
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, *_: Any) -> None:  # noqa: ANN401 - the calls are recorded
+        return
