@@ -33,7 +33,7 @@ def _run_in_sandbox() -> int | str:
     try:
         with console.status("looking for BuildKit, buildx and runc") as status:
             install_toolchain(status.update)
-        return run_in_sandbox([sys.executable, "-m", "local", directory])
+        exit_code = run_in_sandbox([sys.executable, "-m", "local", directory])
     except (SandboxError, ToolchainError) as error:
         return str(error)
     except KeyboardInterrupt:
@@ -41,6 +41,9 @@ def _run_in_sandbox() -> int | str:
     finally:
         # Out here, so that it happens even when the sandbox had to be killed.
         subprocess.run(["rm", "-rf", directory], check=True)
+    if exit_code > 128:  # noqa: PLR2004 - a signal's, as a shell gives it
+        console.print("interrupted; nothing is left running")
+    return exit_code
 
 
 def _run_here(directory: Path) -> int | str:
@@ -50,7 +53,7 @@ def _run_here(directory: Path) -> int | str:
     except (BaseImageError, BuilderError, BuildError, DeploymentError, EmulatorError, ReadBackError) as error:
         return str(error)
     except KeyboardInterrupt:
-        return "interrupted; nothing is left running"
+        return 1
     write(report, REPORT)
     console = Console()
     show(report, console)

@@ -12,7 +12,8 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
+import time
+import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -28,7 +29,7 @@ MARKER = "CDK_BUILDKIT_SANDBOX"
 """The environment variable by which a process of a sandbox is known."""
 
 _PROGRAMS = {"unshare": "util-linux", "slirp4netns": "slirp4netns", "ip": "iproute2", "mount": "mount"}
-_PATIENCE_SECONDS = 60
+_PATIENCE_SECONDS = 10
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)
 
@@ -51,38 +52,40 @@ def main() -> None:
 
 
 def run_in_sandbox(command: Sequence[str]) -> int:
-    """Run a command in a new sandbox and return its exit code; 1 if it left something on the machine.
+    """Run a command in a new sandbox and return its exit code; 1 if something of it still runs.
 
-    SIGINT, SIGTERM and SIGHUP reach the command. If it has not ended a minute later, it is killed.
+    SIGINT, SIGTERM and SIGHUP reach the command. If it has not ended ten seconds later, it is killed, which loses
+    nothing: the kernel cleans up. The exit code is then 128 and the signal's number, as a shell gives it.
 
     Raises:
         SandboxError: This is not Linux, not root, or a program is missing.
     """
     _check_machine()
     cgroups_before = _buildkit_cgroups()
-    with tempfile.TemporaryDirectory(prefix="cdk-buildkit-sandbox-") as directory:
-        environment = {**os.environ, MARKER: directory}
-        go_read, go_write = os.pipe()
-        namespaces = ["--mount", "--net", "--pid", "--ipc", "--fork", "--kill-child", "--mount-proc"]
-        first_process = [sys.executable, "-m", "local.sandbox", "--first-process", str(go_read), *command]
-        inner = subprocess.Popen(
-            ["unshare", *namespaces, *first_process],
-            env=environment,
-            pass_fds=[go_read],
-            preexec_fn=_die_with_parent,  # noqa: PLW1509 - no threads here yet
-        )
-        os.close(go_read)
-        uplink = _connect_uplink(inner, environment)
-        try:
-            with os.fdopen(go_write, "wb") as go:
-                go.write(b"go")
-            exit_code = _wait(inner)
-        finally:
-            inner.kill()
-            inner.wait()
-            uplink.terminate()
-            uplink.wait()
-        leftovers = [*_processes_of(directory), *_remove_cgroups(_buildkit_cgroups() - cgroups_before)]
+    mark = uuid.uuid4().hex
+    environment = {**os.environ, MARKER: mark}
+    go_read, go_write = os.pipe()
+    namespaces = ["--mount", "--net", "--pid", "--ipc", "--fork", "--kill-child", "--mount-proc"]
+    first_process = [sys.executable, "-m", "local.sandbox", "--first-process", str(go_read), *command]
+    inner = subprocess.Popen(
+        ["unshare", *namespaces, *first_process],
+        env=environment,
+        pass_fds=[go_read],
+        preexec_fn=_die_with_parent,  # noqa: PLW1509 - no threads here yet
+    )
+    os.close(go_read)
+    uplink = _connect_uplink(inner, environment)
+    try:
+        with os.fdopen(go_write, "wb") as go:
+            go.write(b"go")
+        exit_code = _wait(inner)
+    finally:
+        inner.kill()
+        inner.wait()
+        uplink.terminate()
+        uplink.wait()
+    leftovers = _processes_of(mark)
+    _remove_cgroups(_buildkit_cgroups() - cgroups_before)
     if leftovers:
         print(f"left behind: {', '.join(leftovers)}", file=sys.stderr)
         return exit_code or 1
@@ -138,21 +141,24 @@ def _connect_uplink(inner: subprocess.Popen[bytes], environment: dict[str, str])
 
 
 def _wait(inner: subprocess.Popen[bytes]) -> int:
-    def pass_on(number: int, _frame: FrameType | None) -> None:
-        with suppress(ProcessLookupError):
-            first = Path(f"/proc/{inner.pid}/task/{inner.pid}/children").read_text().strip()
-            if first:
-                os.kill(int(first), number)
-        signal.signal(signal.SIGALRM, lambda *_: inner.kill())
-        signal.alarm(_PATIENCE_SECONDS)
+    received: list[int] = []
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, pass_on)
-    # From a terminal Ctrl-C reaches the command by itself: here it only starts the clock.
-    signal.signal(signal.SIGINT, lambda *_: signal.alarm(_PATIENCE_SECONDS))
+    def end(number: int, _frame: FrameType | None) -> None:
+        received.append(number)
+        signal.alarm(_PATIENCE_SECONDS)
+        if number != signal.SIGINT:  # which reaches the command from the terminal by itself
+            with suppress(ProcessLookupError):
+                first = Path(f"/proc/{inner.pid}/task/{inner.pid}/children").read_text().strip()
+                if first:
+                    os.kill(int(first), number)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, end)
     signal.signal(signal.SIGALRM, lambda *_: inner.kill())
     exit_code = inner.wait()
     signal.alarm(0)
+    if received:
+        return 128 + received[0]
     return exit_code if exit_code >= 0 else 128 - exit_code
 
 
@@ -160,14 +166,17 @@ def _be_first_process(go: int, command: Sequence[str]) -> int:
     with os.fdopen(go, "rb") as ready:
         if not ready.read():
             return 1
-    resolver = Path(os.environ[MARKER]) / "resolv.conf"
-    resolver.write_text(f"nameserver {DNS_SERVER}\n")
     for line in (
-        ["mount", "--make-rprivate", "/"],
-        ["mount", "--bind", str(resolver), str(Path("/etc/resolv.conf").resolve())],
-        ["ip", "link", "set", "lo", "up"],
+        "mount --make-rprivate /",
+        "mount -t tmpfs tmpfs /mnt",
+        "ip link set lo up",
     ):
-        subprocess.run(line, check=True)
+        subprocess.run(line.split(), check=True)
+    # A file that is on no disk: the bind mount keeps it when its file system is out of sight again.
+    resolver = Path("/mnt/resolv.conf")
+    resolver.write_text(f"nameserver {DNS_SERVER}\n")
+    subprocess.run(["mount", "--bind", str(resolver), str(Path("/etc/resolv.conf").resolve())], check=True)
+    subprocess.run(["umount", "--lazy", "/mnt"], check=True)
     return run_as_first_process(command)
 
 
@@ -175,13 +184,18 @@ def _die_with_parent() -> None:
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _processes_of(directory: str) -> list[str]:
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            if f"{MARKER}={directory}".encode() in (process / "environ").read_bytes().split(b"\0"):
-                found.append(f"process {process.name} ({(process / 'comm').read_text().strip()})")
-    return found
+def _processes_of(mark: str) -> list[str]:
+    # The kernel has killed them all; some take a moment to go.
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                if f"{MARKER}={mark}".encode() in (process / "environ").read_bytes().split(b"\0"):
+                    found.append(f"process {process.name} ({(process / 'comm').read_text().strip()})")
+        if not found or time.monotonic() > deadline:
+            return found
+        time.sleep(0.1)
 
 
 def _buildkit_cgroups() -> set[Path]:
@@ -190,17 +204,12 @@ def _buildkit_cgroups() -> set[Path]:
     return {*root.glob("buildkit"), *root.glob("*/buildkit")}
 
 
-def _remove_cgroups(parents: set[Path]) -> list[str]:
-    # A build step that was killed leaves its control group, empty. Another sandbox's are not empty, and stay.
+def _remove_cgroups(parents: set[Path]) -> None:
+    # A build step that was killed leaves its control group, empty. Those of another sandbox are in use, and stay.
     for parent in parents:
         for group in (*sorted((path for path in parent.rglob("*") if path.is_dir()), reverse=True), parent):
             with suppress(OSError):
                 group.rmdir()
-    return [
-        f"control group {parent}"
-        for parent in parents
-        if parent.exists() and not any(path.read_text() for path in parent.rglob("cgroup.procs"))
-    ]
 
 
 if __name__ == "__main__":
