@@ -36,6 +36,7 @@ check: install
 	cfn-lint cdk.out/*.template.json
 
 test: install
+	$(BIN)/python -m local.toolchain >/dev/null
 	$(BIN)/python -m local.sandbox pytest
 
 local: install
