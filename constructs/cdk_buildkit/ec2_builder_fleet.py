@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 import jsii
-from aws_cdk import Duration, Stack, Tags
-from aws_cdk import aws_autoscaling as autoscaling
+from aws_cdk import Duration, Stack
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_elasticloadbalancingv2 as elbv2
 from aws_cdk import aws_iam as iam
@@ -17,15 +16,15 @@ from buildkit_ops.architecture import Architecture
 from buildkit_ops.cache_scope import CacheScope
 from cdk_buildkit.acknowledgements import acknowledge
 from cdk_buildkit.builder_capacity import BuilderCapacity
+from cdk_buildkit.builder_group import BuilderGroup
 from cdk_buildkit.builder_host import BuilderHost
-from cdk_buildkit.builder_lifecycle import JOINING, BuilderLifecycle
+from cdk_buildkit.builder_launch_template import BuilderLaunchTemplate
+from cdk_buildkit.builder_lifecycle import BuilderLifecycle
 from cdk_buildkit.builder_load_balancer import BUILDKIT_PORT, BuilderLoadBalancer
 from cdk_buildkit.buildkit_release import BuildKitRelease
 from cdk_buildkit.cache_bucket import CacheBucket
-from cdk_buildkit.instance_types import has_instance_store
 from cdk_buildkit.store_volume import StoreVolume
 
-_LATEST_AMI = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-{}"
 _SESSION_MANAGER_ACTIONS = (
     "ssm:UpdateInstanceInformation",
     "ssmmessages:CreateControlChannel",
@@ -152,97 +151,40 @@ class Ec2BuilderFleet(Construct):
 
     def _add_builders(self, architecture: Architecture, cache: CacheBucket) -> None:
         capacity = self._capacities[architecture]
-        instance_types = capacity.instance_types_for(architecture)
         target_group = self._load_balancer.add_target_group(architecture)
         self._lifecycle.grant_leave(target_group, self.role)
-        group = autoscaling.AutoScalingGroup(
+        launch_template = BuilderLaunchTemplate(
+            self,
+            f"{architecture.construct_id}Template",
+            architecture=architecture,
+            capacity=capacity,
+            role=self.role,
+            security_group=self._security_group,
+            store_volume=self._store_volume,
+            user_data=self._host.user_data(self._environment(architecture, cache, target_group)),
+        )
+        builders = BuilderGroup(
             self,
             f"{architecture.construct_id}Builders",
             vpc=self._vpc,
-            vpc_subnets=ec2.SubnetSelection(subnet_type=ec2.SubnetType.PRIVATE_WITH_EGRESS),
-            min_capacity=capacity.min_capacity,
-            max_capacity=capacity.max_capacity,
-            mixed_instances_policy=autoscaling.MixedInstancesPolicy(
-                launch_template=self._launch_template(architecture, cache, capacity, instance_types, target_group),
-                launch_template_overrides=[
-                    autoscaling.LaunchTemplateOverrides(instance_type=ec2.InstanceType(each)) for each in instance_types
-                ],
-                instances_distribution=autoscaling.InstancesDistribution(
-                    on_demand_percentage_above_base_capacity=0 if capacity.spot else 100,
-                    on_demand_allocation_strategy=autoscaling.OnDemandAllocationStrategy.PRIORITIZED,
-                    spot_allocation_strategy=autoscaling.SpotAllocationStrategy.PRICE_CAPACITY_OPTIMIZED,
-                ),
-            ),
-            # EC2's checks alone: a builder that drains, or has as many builds as it takes, is unhealthy to the load
-            # balancer and must live on.
-            health_checks=autoscaling.HealthChecks.ec2(grace_period=Duration.minutes(5)),
-            # Launch before terminating, whatever the cause of a replacement.
-            min_healthy_percentage=100,
-            max_healthy_percentage=200,
-            default_instance_warmup=JOINING,
-            update_policy=BuilderLifecycle.update_policy(),
+            launch_template=launch_template,
+            capacity=capacity,
+            lifecycle=self._lifecycle,
+            target_group=target_group,
             max_instance_lifetime=self._max_instance_lifetime,
-            # At a rebalance recommendation the replacement comes first, and only then does the builder drain.
-            capacity_rebalance=capacity.spot,
         )
         # A builder that boots before its role may do anything is abandoned.
-        group.node.add_dependency(self.role)
-        self._lifecycle.manage(group)
-        group.attach_to_network_target_group(target_group)
-        Tags.of(group).add("Name", self.node.path)
-        acknowledge(
-            group,
-            "EC26",
-            "The rule fails on a group with a mixed instances policy, whose launch template it cannot find. Every "
-            "volume in that template is encrypted.",
-        )
-        acknowledge(
-            group,
-            "AS3",
-            "Builders come and go all day; nobody would read a message about each. The group's activity history and "
-            "EventBridge have every scaling event without a topic.",
-        )
+        builders.node.add_dependency(self.role)
 
-    def _launch_template(
-        self,
-        architecture: Architecture,
-        cache: CacheBucket,
-        capacity: BuilderCapacity,
-        instance_types: Sequence[str],
-        target_group: elbv2.INetworkTargetGroup,
-    ) -> ec2.LaunchTemplate:
-        root = ec2.BlockDeviceVolume.ebs(20, volume_type=ec2.EbsDeviceVolumeType.GP3, encrypted=True)
-        block_devices = [ec2.BlockDevice(device_name="/dev/xvda", volume=root)]
-        if not all(map(has_instance_store, instance_types)):
-            block_devices.append(self._store_volume.as_block_device("/dev/sdb"))
-        template = ec2.LaunchTemplate(
-            self,
-            f"{architecture.construct_id}Template",
-            machine_image=ec2.MachineImage.resolve_ssm_parameter_at_launch(_LATEST_AMI.format(architecture)),
-            instance_type=ec2.InstanceType(instance_types[0]),
-            role=self.role,
-            security_group=self._security_group,
-            associate_public_ip_address=False,
-            require_imdsv2=True,
-            http_put_response_hop_limit=1,
-            # By these a builder knows its group.
-            instance_metadata_tags=True,
-            block_devices=block_devices,
-            user_data=self._host.user_data(
-                {
-                    "AWS_REGION": Stack.of(self).region,
-                    "AWS_BUCKET": cache.bucket.bucket_name,
-                    "CERTIFICATE_SECRET": self._certificate.secret_full_arn or self._certificate.secret_name,
-                    "BUILDKIT_ARCHIVE": self._release.archive_url(architecture),
-                    "BUILDKIT_ARCHIVE_SHA256": self._release.sha256[architecture],
-                    "LONGEST_BUILD_SECONDS": str(int(self._longest_build.total_seconds())),
-                    **BuilderLifecycle.host_environment(target_group),
-                }
-            ),
-        )
-        if capacity.ami_id:
-            # CDK knows an AMI's id only together with its region, which is open here.
-            resource = template.node.default_child
-            assert isinstance(resource, ec2.CfnLaunchTemplate)  # noqa: S101 - for the type checker
-            resource.add_property_override("LaunchTemplateData.ImageId", capacity.ami_id)
-        return template
+    def _environment(
+        self, architecture: Architecture, cache: CacheBucket, target_group: elbv2.INetworkTargetGroup
+    ) -> Mapping[str, str]:
+        return {
+            "AWS_REGION": Stack.of(self).region,
+            "AWS_BUCKET": cache.bucket.bucket_name,
+            "CERTIFICATE_SECRET": self._certificate.secret_full_arn or self._certificate.secret_name,
+            "BUILDKIT_ARCHIVE": self._release.archive_url(architecture),
+            "BUILDKIT_ARCHIVE_SHA256": self._release.sha256[architecture],
+            "LONGEST_BUILD_SECONDS": str(int(self._longest_build.total_seconds())),
+            **BuilderLifecycle.host_environment(target_group),
+        }

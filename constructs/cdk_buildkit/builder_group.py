@@ -1,0 +1,76 @@
+"""The Auto Scaling group of a fleet's builders of one architecture."""
+
+from aws_cdk import Duration, Tags
+from aws_cdk import aws_autoscaling as autoscaling
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_elasticloadbalancingv2 as elbv2
+from constructs import Construct
+
+from cdk_buildkit.acknowledgements import acknowledge
+from cdk_buildkit.builder_capacity import BuilderCapacity
+from cdk_buildkit.builder_launch_template import BuilderLaunchTemplate
+from cdk_buildkit.builder_lifecycle import JOINING, BuilderLifecycle
+
+SUBNETS = ec2.SubnetSelection(subnet_type=ec2.SubnetType.PRIVATE_WITH_EGRESS)
+"""Where builders run."""
+
+
+class BuilderGroup(Construct):
+    """Builders behind a target group, which are replaced by launching before terminating, whatever the cause.
+
+    Args:
+        vpc: Where they run, in its private subnets with egress.
+        launch_template: What they are launched from.
+        capacity: How many there are, and whether they run on spot capacity.
+        lifecycle: How they enter and leave.
+        target_group: Where clients find them.
+        max_instance_lifetime: The age at which one is replaced.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,  # noqa: A002 - the name that every construct gives it
+        *,
+        vpc: ec2.IVpc,
+        launch_template: BuilderLaunchTemplate,
+        capacity: BuilderCapacity,
+        lifecycle: BuilderLifecycle,
+        target_group: elbv2.INetworkTargetGroup,
+        max_instance_lifetime: Duration,
+    ) -> None:
+        super().__init__(scope, id)
+        self.group = autoscaling.AutoScalingGroup(
+            self,
+            "Resource",
+            vpc=vpc,
+            vpc_subnets=SUBNETS,
+            min_capacity=capacity.min_capacity,
+            max_capacity=capacity.max_capacity,
+            mixed_instances_policy=launch_template.mixed_instances_policy,
+            # EC2's checks alone: a builder that drains, or has as many builds as it takes, is unhealthy to the load
+            # balancer and must live on.
+            health_checks=autoscaling.HealthChecks.ec2(grace_period=Duration.minutes(5)),
+            min_healthy_percentage=100,
+            max_healthy_percentage=200,
+            default_instance_warmup=JOINING,
+            update_policy=BuilderLifecycle.update_policy(),
+            max_instance_lifetime=max_instance_lifetime,
+            # At a rebalance recommendation the replacement comes first, and only then does the builder drain.
+            capacity_rebalance=capacity.spot,
+        )
+        lifecycle.manage(self.group)
+        self.group.attach_to_network_target_group(target_group)
+        Tags.of(self.group).add("Name", self.node.path)
+        acknowledge(
+            self.group,
+            "EC26",
+            "The rule fails on a group with a mixed instances policy, whose launch template it cannot find. Every "
+            "volume in that template is encrypted.",
+        )
+        acknowledge(
+            self.group,
+            "AS3",
+            "Builders come and go all day; nobody would read a message about each. The group's activity history and "
+            "EventBridge have every scaling event without a topic.",
+        )
