@@ -13,6 +13,7 @@ def main() -> None:
     parser.add_argument("--bind", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=0, help="port; 0, the default, takes a free one and prints it")
     parser.add_argument("--log", type=Path, required=True, help="file for requests to S3, denials and failures")
+    parser.add_argument("--functions", type=Path, required=True, help="directory for functions' code and logs")
     parser.add_argument("--enforce-iam", action="store_true", help="let policies count from the start")
     parser.add_argument("--end-with-stdin", action="store_true", help="end when standard input does")
     arguments = parser.parse_args()
@@ -20,6 +21,7 @@ def main() -> None:
         bind=arguments.bind,
         port=arguments.port,
         log=RequestLog(arguments.log),
+        functions_directory=arguments.functions,
         enforce_iam=arguments.enforce_iam,
         end_with_stdin=arguments.end_with_stdin,
     )

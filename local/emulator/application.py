@@ -9,8 +9,9 @@ from werkzeug.wsgi import get_input_stream
 
 from local.emulator import control
 from local.emulator.authorization import Denied, authorize, bucket_exists, may_list
+from local.emulator.cloudformation import answers
 from local.emulator.errors import Answer, NotEmulatedError, Refusal
-from local.emulator.principals import principal_of
+from local.emulator.principals import is_of_function, principal_of
 from local.emulator.request import AwsRequest, Environ
 from local.emulator.request_log import Denial, Failure, RequestLog, S3Request
 
@@ -26,7 +27,7 @@ class Application:
     Args:
         services: moto's application.
         log: Where requests to S3, denials and failures are written.
-        enforce_iam: Whether policies count from the start. `control` changes it.
+        enforce_iam: Whether policies count from the start. `control` changes it. For functions they always do.
     """
 
     def __init__(self, services: WsgiApplication, log: RequestLog, *, enforce_iam: bool) -> None:
@@ -37,7 +38,9 @@ class Application:
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request. What S3 does is in the log before the caller has its answer."""
         environ["wsgi.input"] = get_input_stream(environ)  # ends where the body does
-        if environ["PATH_INFO"].startswith(control.PREFIX):
+        if environ["PATH_INFO"].startswith(answers.PREFIX):
+            answer = answers.receive(environ)
+        elif environ["PATH_INFO"].startswith(control.PREFIX):
             answer = control.respond(self, environ)
         else:
             request = AwsRequest.read(environ)
@@ -66,7 +69,7 @@ class Application:
         return answer
 
     def _carry_out(self, request: AwsRequest, environ: Environ) -> Answer:
-        if not self.enforce_iam:
+        if not self.enforce_iam and not is_of_function(request.access_key):
             return self._ask_services(environ)
         principal = authorize(request, environ)
         answer = self._ask_services(environ)

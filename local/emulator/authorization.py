@@ -1,25 +1,24 @@
 """IAM for the emulated account: who a caller is, and whether policies let it do what it asks.
 
-moto checks actions and resources and no condition. Here the caller's policies, its permissions boundary, a bucket's
-policy and a role's trust policy are evaluated with their conditions. What cannot be evaluated is an error, never a
-guess.
+moto checks actions and resources and no condition. Here the caller's policies, its permissions boundary, a role's trust
+policy and the policies of buckets, secrets and functions are evaluated with their conditions. What cannot be evaluated
+is an error, never a guess.
 
 One thing is a decision: the emulated network has no TLS, and every request in it is taken as if it had come over TLS.
 `aws:SecureTransport` is therefore always true here: an enforce-TLS Deny is evaluated, and denies nobody.
 """
 
-import json
-
 from moto.iam.access_control import PermissionResult
 from moto.s3.models import FakeBucket, s3_backends
 
 from local.emulator.aws import ACCOUNT, REGION
-from local.emulator.errors import Refusal
+from local.emulator.errors import NotEmulatedError, Refusal
 from local.emulator.policy import Context, Decision, decide
 from local.emulator.principals import OPERATOR, Principal, principal_of, trust_policy
 from local.emulator.replacing import replace
 from local.emulator.request import AwsRequest, Environ
-from local.emulator.resources import resource_of
+from local.emulator.resource_policies import resource_policy
+from local.emulator.resources import resource_of, tags_of
 from local.emulator.s3_actions import s3_actions
 from local.emulator.signature import is_signed_with
 
@@ -61,9 +60,15 @@ def authorize(request: AwsRequest, environ: Environ) -> Principal:
     context = _context(principal, request, environ)
     if request.service == "s3":
         for action, resource in s3_actions(request, environ):
-            _check_s3(principal, action, resource, context)
-    elif principal != OPERATOR:
+            _check(principal, action, resource, context)
+    elif request.action:
+        context |= _resource_tags(request)
         _check(principal, f"{request.service}:{request.action}", resource_of(request), context)
+    elif principal != OPERATOR:
+        raise NotEmulatedError(
+            f"the IAM action of {request.method} {request.raw_path} of {request.service} is not known: add it to "
+            "rest_actions"
+        )
     return principal
 
 
@@ -71,7 +76,7 @@ def may_list(principal: Principal, request: AwsRequest, environ: Environ) -> boo
     """Tell whether a caller may know that a key is missing: S3 answers 403 instead of 404 to who may not list."""
     try:
         bucket = f"arn:aws:s3:::{request.bucket}"
-        _check_s3(principal, "s3:ListBucket", bucket, _context(principal, request, environ))
+        _check(principal, "s3:ListBucket", bucket, _context(principal, request, environ))
     except Denied:
         return False
     return True
@@ -82,22 +87,17 @@ def bucket_exists(name: str) -> bool:
     return name in s3_backends[ACCOUNT]["aws"].buckets
 
 
-def _check_s3(principal: Principal, action: str, resource: str, context: Context) -> None:
-    name = resource.removeprefix("arn:aws:s3:::").partition("/")[0]
-    bucket = s3_backends[ACCOUNT]["aws"].buckets.get(name)
-    policy = [json.loads(bucket.policy)] if bucket is not None and bucket.policy else []
-    decisions = (decide(policy, action, resource, context, principal.names), _own(principal, action, resource, context))
-    if Decision.DENY in decisions or Decision.ALLOW not in decisions:
-        raise Denied(principal.arn, action, resource)
-
-
 def _check(principal: Principal, action: str, resource: str | None, context: Context) -> None:
     if action == "sts:GetCallerIdentity":
         return  # nobody can be denied it
-    decision = _own(principal, action, resource, context)
-    if decision is Decision.ALLOW and action == "sts:AssumeRole" and resource:
-        decision = decide(trust_policy(resource), action, resource, context, principal.names)
-    if decision is not Decision.ALLOW:
+    own = _own(principal, action, resource, context)
+    if action != "sts:AssumeRole":
+        decisions = {own, decide(resource_policy(resource), action, resource, context, principal.names)}
+    elif principal != OPERATOR and resource and own is Decision.ALLOW:  # the role must say yes too
+        decisions = {decide(trust_policy(resource), action, resource, context, principal.names)}
+    else:
+        decisions = {own}
+    if Decision.DENY in decisions or Decision.ALLOW not in decisions:
         raise Denied(principal.arn, action, resource or "*")
 
 
@@ -112,7 +112,14 @@ def _own(principal: Principal, action: str, resource: str | None, context: Conte
     return decision
 
 
-def _context(principal: Principal, request: AwsRequest, environ: Environ) -> Context:
+def _resource_tags(request: AwsRequest) -> Context:
+    tags = tags_of(request)
+    if tags is None:
+        return {}
+    return {"aws:resourcetag/": None, **{f"aws:resourcetag/{key.lower()}": value for key, value in tags.items()}}
+
+
+def _context(principal: Principal, request: AwsRequest, environ: Environ) -> dict[str, str | None]:
     """Return the condition keys that are known here, and the values that AWS would give them for this request."""
     return {
         "aws:principalaccount": ACCOUNT,

@@ -1,10 +1,11 @@
-"""What a real account has no interface for: policies on and off, an instance's credentials, an object's age.
+"""What a real account has no interface for: policies on and off, an instance's credentials, an object's age, and more.
 
 Paths begin with `/_emulator/`, which no bucket's name can. Bodies are JSON objects.
 """
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Protocol
@@ -12,7 +13,9 @@ from typing import Any, Protocol
 from moto.s3.models import s3_backends
 
 from local.emulator.aws import ACCOUNT
+from local.emulator.cloudformation import custom_resources
 from local.emulator.errors import Answer
+from local.emulator.functions import rules
 from local.emulator.principals import instance_credentials
 from local.emulator.request import Environ, body
 
@@ -44,6 +47,15 @@ def _enforcement(application: Controlled, given: dict[str, Any]) -> dict[str, An
     return given
 
 
+def _custom_resources(_: Controlled, given: dict[str, Any]) -> dict[str, Any]:
+    records = custom_resources.records.values()
+    return {"records": [asdict(each) for each in records if each.physical_id == given["physical_id"]]}
+
+
+def _fire_rule(_: Controlled, given: dict[str, Any]) -> dict[str, Any]:
+    return {"returned": rules.fire(given["rule"])}
+
+
 def _instance_credentials(_: Controlled, given: dict[str, Any]) -> dict[str, Any]:
     return dict(instance_credentials(given["instance_profile"]))
 
@@ -60,7 +72,9 @@ def _last_modified(_: Controlled, given: dict[str, Any]) -> dict[str, Any]:
 
 
 _OPERATIONS: dict[str, Callable[[Controlled, dict[str, Any]], dict[str, Any]]] = {
+    "custom-resources": _custom_resources,
     "enforcement": _enforcement,
+    "fire-rule": _fire_rule,
     "instance-credentials": _instance_credentials,
     "last-modified": _last_modified,
 }

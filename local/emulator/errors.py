@@ -6,6 +6,7 @@ from http import HTTPStatus
 from xml.sax.saxutils import escape
 
 from local.emulator.request import AwsRequest, Environ
+from local.emulator.rest_actions import REST_JSON_SERVICES
 
 
 class NotEmulatedError(Exception):
@@ -44,7 +45,7 @@ class Refusal(Exception):  # noqa: N818 - AWS's word
     def answer(self, request: AwsRequest, environ: Environ) -> Answer:
         """Say it in the protocol of the service that was asked."""
         code, message, status = escape(self.code), escape(self.message), self.status
-        kind = "text/xml"
+        kind, more = "text/xml", {}
         if request.service == "s3":
             text = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
         elif request.service == "ec2":
@@ -52,6 +53,9 @@ class Refusal(Exception):  # noqa: N818 - AWS's word
             text = (
                 f"<Response><Errors><Error><Code>{code}</Code><Message>{message}</Message></Error></Errors></Response>"
             )
+        elif request.service in REST_JSON_SERVICES:
+            text, kind = json.dumps({"Message": self.message}), "application/json"
+            more = {"x-amzn-ErrorType": "AccessDeniedException" if code == "AccessDenied" else self.code}
         elif "json" in environ.get("CONTENT_TYPE", ""):
             text, kind = json.dumps({"__type": self.code, "message": self.message}), environ["CONTENT_TYPE"]
             status = HTTPStatus.BAD_REQUEST if status == HTTPStatus.FORBIDDEN else status
@@ -59,5 +63,5 @@ class Refusal(Exception):  # noqa: N818 - AWS's word
             error = f"<Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error>"
             text = f"<ErrorResponse>{error}</ErrorResponse>"
         data = b"" if request.method == "HEAD" else text.encode()
-        headers = [("Content-Type", kind), ("Content-Length", str(len(data)))]
+        headers = [("Content-Type", kind), ("Content-Length", str(len(data))), *more.items()]
         return Answer(f"{status.value} {status.phrase}", headers, [data])

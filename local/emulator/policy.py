@@ -13,7 +13,10 @@ from local.emulator.errors import NotEmulatedError
 
 Statement = Mapping[str, Any]
 Context = Mapping[str, str | None]
-"""Condition keys by their names in lower case; None says that AWS would give the key no value."""
+"""Condition keys by their names in lower case; None says that AWS would give the key no value.
+
+A name that ends with a slash stands for every key that begins so and is not there.
+"""
 
 
 class Decision(Enum):
@@ -102,9 +105,12 @@ def _holds(operator: str, key: str, expected: list[Any], context: Context) -> bo
     base = operator.removesuffix("IfExists")
     if base not in _OPERATORS and base != "Null":
         raise NotEmulatedError(f"the condition operator {operator} is not evaluated here")
-    if key.lower() not in context:
+    name = key.lower()
+    if name not in context:
+        name = name.partition("/")[0] + "/"
+    if name not in context:
         raise NotEmulatedError(f"the condition key {key} is not known here")
-    actual = context[key.lower()]
+    actual = context[name]
     if base == "Null":
         return (actual is None) is (str(expected[0]).lower() == "true")
     if actual is None:
@@ -130,6 +136,7 @@ def _expression(pattern: str, flags: int) -> re.Pattern[str]:
 
 _OPERATORS: dict[str, Callable[[str, str], bool]] = {
     "ArnEquals": _matches,
+    "ArnNotEquals": lambda expected, actual: not _matches(expected, actual),
     "ArnLike": _matches,
     "ArnNotLike": lambda expected, actual: not _matches(expected, actual),
     "Bool": lambda expected, actual: expected.lower() == actual.lower(),
@@ -138,7 +145,7 @@ _OPERATORS: dict[str, Callable[[str, str], bool]] = {
     "StringNotEquals": lambda expected, actual: expected != actual,
     "StringNotLike": lambda expected, actual: not _matches(expected, actual),
 }
-_NEGATED = {"ArnNotLike", "StringNotEquals", "StringNotLike"}
+_NEGATED = {"ArnNotEquals", "ArnNotLike", "StringNotEquals", "StringNotLike"}
 
 
 def _list(value: Any) -> list[Any]:  # noqa: ANN401 - IAM allows one value in place of a list everywhere

@@ -43,6 +43,8 @@ class Principal:
         return ["*", f"AWS:{ACCOUNT}", f"AWS:{self.arn}", *([f"AWS:{self.role_arn}"] if self.role_arn else [])]
 
 
+_FUNCTION_KEYS: set[str] = set()
+
 OPERATOR = Principal(arn=f"arn:aws:iam::{ACCOUNT}:root", secret=OPERATOR_SECRET_KEY)
 
 
@@ -89,12 +91,35 @@ def instance_credentials(instance_profile: str) -> dict[str, str]:
             break
     else:
         raise LookupError(f"there is no instance profile {instance_profile}")
+    return _service_credentials(role, "ec2.amazonaws.com", "i-0e0000000000e0000")  # EC2 takes the instance's id
+
+
+def function_credentials(role_arn: str, function_name: str) -> dict[str, str]:
+    """Return new credentials for an invocation of a function, for which IAM counts always.
+
+    Raises:
+        LookupError: There is no such role, or it does not trust Lambda.
+    """
+    for role in iam_backends[ACCOUNT]["aws"].get_roles():
+        if role.arn == role_arn:
+            credentials = _service_credentials(role, "lambda.amazonaws.com", function_name)
+            _FUNCTION_KEYS.add(credentials["AccessKeyId"])
+            return credentials
+    raise LookupError(f"there is no role {role_arn}")
+
+
+def is_of_function(access_key: str | None) -> bool:
+    """Tell whether an access key was made for an invocation of a function."""
+    return access_key in _FUNCTION_KEYS
+
+
+def _service_credentials(role: Role, service: str, session_name: str) -> dict[str, str]:
     trust = [_document(role.assume_role_policy_document)]
-    if decide(trust, "sts:AssumeRole", role.arn, {}, ["Service:ec2.amazonaws.com"]) is not Decision.ALLOW:
-        raise LookupError(f"the role {role.name} does not trust ec2.amazonaws.com")
+    if decide(trust, "sts:AssumeRole", role.arn, {}, [f"Service:{service}"]) is not Decision.ALLOW:
+        raise LookupError(f"the role {role.name} does not trust {service}")
     session: AssumedRole = sts_backends[ACCOUNT]["aws"].assume_role(
         region_name=REGION,
-        role_session_name="i-0e0000000000e0000",  # EC2 takes the instance's id
+        role_session_name=session_name,
         role_arn=role.arn,
         policy="",
         duration=6 * 3600,

@@ -2,10 +2,9 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -13,14 +12,12 @@ from types import TracebackType
 from typing import Any, Self
 
 from local.emulator.aws import OPERATOR_ACCESS_KEY, OPERATOR_SECRET_KEY, REGION
+from local.emulator.control_client import EmulatorError, ask
 from local.emulator.request_log import RequestLog
 
+__all__ = ["Emulator", "EmulatorError"]
+
 _REPOSITORY = Path(__file__).resolve().parents[2]
-_PATIENCE_SECONDS = 30
-
-
-class EmulatorError(Exception):
-    """The emulator did not start, or refused what it was asked; the message says why."""
 
 
 class Emulator:
@@ -28,7 +25,8 @@ class Emulator:
 
     Args:
         log: The file for requests to S3, denials and failures, begun anew; `self.log` reads it. What the emulator
-            says besides goes to a file beside it, with the suffix `.stderr`.
+            says besides goes to a file beside it, with the suffix `.stderr`, and what functions print to a directory
+            beside it, with the suffix `.functions`; `function_log` has the names.
         bind: `127.0.0.1`, or `0.0.0.0` to let in builders from other network namespaces.
         port: Default: a free one.
         enforce_iam: Whether policies count from the start, for the deployment itself too.
@@ -38,7 +36,11 @@ class Emulator:
         self.log = RequestLog(log)
         log.unlink(missing_ok=True)
         self._errors = log.with_suffix(".stderr")
+        self._functions = log.with_suffix(".functions").resolve()
+        shutil.rmtree(self._functions, ignore_errors=True)
+        self._functions.mkdir(parents=True)
         arguments = ["--bind", bind, "--port", str(port), "--log", str(log.resolve()), "--end-with-stdin"]
+        arguments += ["--functions", str(self._functions)]
         with self._errors.open("wb") as errors:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "local.emulator", *arguments, *(["--enforce-iam"] if enforce_iam else [])],
@@ -105,6 +107,22 @@ class Emulator:
         credentials: dict[str, str] = self._control("instance-credentials", {"instance_profile": instance_profile})
         return credentials
 
+    def fire_rule(self, rule: str) -> list[Any]:
+        """Let a rule's time come, and return what the functions return that are its targets.
+
+        Args:
+            rule: Its name.
+
+        Raises:
+            EmulatorError: There is no such rule, a function fails, or its policy does not let EventBridge invoke it.
+        """
+        returned: list[Any] = self._control("fire-rule", {"rule": rule})["returned"]
+        return returned
+
+    def function_log(self, function_name: str) -> Path:
+        """Return the file that has what a function prints, from its first invocation on."""
+        return self._functions / f"{function_name}.log"
+
     def set_last_modified(self, bucket: str, prefix: str, last_modified: datetime) -> list[str]:
         """Let all objects below a prefix be as old as given, and return their keys.
 
@@ -121,12 +139,4 @@ class Emulator:
         return keys
 
     def _control(self, operation: str, given: Mapping[str, Any]) -> Any:  # noqa: ANN401 - JSON
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.port}/_emulator/{operation}", data=json.dumps(given).encode()
-        )
-        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        try:
-            with direct.open(request, timeout=_PATIENCE_SECONDS) as response:
-                return json.load(response)
-        except urllib.error.HTTPError as error:
-            raise EmulatorError(json.load(error)["error"]) from None
+        return ask(f"http://127.0.0.1:{self.port}", operation, given)

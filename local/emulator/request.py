@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
+from local.emulator.rest_actions import rest_action
+
 Environ = dict[str, Any]
 """A WSGI environment."""
 
@@ -24,7 +26,7 @@ class AwsRequest:
         session_token: The token that goes with a temporary key. None: there is none.
         query: The query's parameters.
         parameters: The parameters of a service other than S3.
-        action: What a service other than S3 is asked to do. Empty for S3, see `s3_actions`.
+        action: What a service other than S3 is asked to do. Empty for S3, see `s3_actions`, and where it is not known.
         bucket: S3's bucket. Empty: the request names none.
         key: S3's key. Empty: the request names none.
     """
@@ -50,7 +52,8 @@ class AwsRequest:
         access_key, _, scope = credential.partition("/")
         service = scope.split("/")[2] if scope.count("/") >= 2 else "s3"  # noqa: PLR2004 - date, region, service
         parameters: Mapping[str, Any] = {} if service == "s3" else _parameters(environ, query)
-        target = environ.get("HTTP_X_AMZ_TARGET", "").rpartition(".")[2]
+        in_path, named = rest_action(service, environ["REQUEST_METHOD"], raw_path)
+        target = environ.get("HTTP_X_AMZ_TARGET", "").rpartition(".")[2] or in_path
         bucket, key = _bucket_and_key(environ, raw_path) if service == "s3" else ("", "")
         return cls(
             method=environ["REQUEST_METHOD"],
@@ -59,7 +62,7 @@ class AwsRequest:
             access_key=access_key or None,
             session_token=environ.get("HTTP_X_AMZ_SECURITY_TOKEN") or query.get("X-Amz-Security-Token"),
             query=query,
-            parameters=parameters,
+            parameters={**parameters, **named},
             action=target or str(parameters.get("Action", "")),
             bucket=bucket,
             key=key,

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -15,6 +16,9 @@ from local.emulator import authorization, services
 from local.emulator.application import Application
 from local.emulator.aws import Aws
 from local.emulator.cloudformation import engine
+from local.emulator.functions import configuration
+from local.emulator.functions import service as functions
+from local.emulator.functions.invocation import Invocations
 from local.emulator.request_log import RequestLog
 
 
@@ -23,13 +27,16 @@ class _Handler(MotoRequestHandler):
         """Say nothing: the request log does."""
 
 
-def serve(*, bind: str, port: int, log: RequestLog, enforce_iam: bool, end_with_stdin: bool) -> None:
+def serve(
+    *, bind: str, port: int, log: RequestLog, functions_directory: Path, enforce_iam: bool, end_with_stdin: bool
+) -> None:
     """Serve the account, and print the port as JSON once it can be reached.
 
     Args:
         bind: The address to listen on. Its port also answers the account's own calls, over 127.0.0.1.
         port: 0 takes a free one.
         log: Where requests to S3, denials and failures are written.
+        functions_directory: For the code of functions, and what they print.
         enforce_iam: Whether policies count from the start.
         end_with_stdin: End when standard input does, which is when the process at its other end is gone.
     """
@@ -38,7 +45,10 @@ def serve(*, bind: str, port: int, log: RequestLog, enforce_iam: bool, end_with_
     application = Application(DomainDispatcherApplication(create_backend_app), log, enforce_iam=enforce_iam)
     server = make_server(bind, port, application, threaded=True, request_handler=_Handler)
     host = "127.0.0.1" if bind == "0.0.0.0" else bind  # noqa: S104 - a comparison
-    engine.install(Aws(f"http://{host}:{server.port}"))
+    endpoint_url = f"http://{host}:{server.port}"
+    engine.install(Aws(endpoint_url))
+    configuration.mend()
+    functions.install(Invocations(endpoint_url, functions_directory), log)
     authorization.install()
     services.mend()
     sys.stdout.write(json.dumps({"port": server.port}) + "\n")

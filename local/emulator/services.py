@@ -7,6 +7,7 @@ from moto.cloudformation.models import Stack
 from moto.ec2.models.security_groups import SecurityGroupRule
 from moto.elbv2.models import ELBv2Backend
 from moto.s3.models import FakeKey
+from moto.secretsmanager.models import FakeSecret, SecretsManagerBackend
 
 from local.emulator.replacing import replace
 
@@ -17,10 +18,13 @@ def mend() -> None:
     """Mend this process's moto."""
     replace(SecurityGroupRule, "description", property(_description))
     replace(Stack, "parameter_list", property(_parameter_list))
+    replace(Stack, "stack_parameters", property(_given_parameters))
     accepting = _accepting_an_hour(ELBv2Backend.modify_target_group_attributes)
     replace(ELBv2Backend, "modify_target_group_attributes", accepting)
     keeping_all = _keeping_all(AutoScalingResponse.create_auto_scaling_group)
     replace(AutoScalingResponse, "create_auto_scaling_group", keeping_all)
+    following = _following_current(SecretsManagerBackend.update_secret_version_stage)
+    replace(SecretsManagerBackend, "update_secret_version_stage", following)
     replace(FakeKey, "dispose", _leave_to_readers)
     replace(FakeKey, "etag", property(_one_at_a_time(vars(FakeKey)["etag"].fget)))
 
@@ -60,6 +64,26 @@ def _keeping_all(create: Callable[..., object]) -> Callable[..., object]:
     return wrapper
 
 
+def _following_current(update: Callable[..., tuple[str, str]]) -> Callable[..., tuple[str, str]]:
+    """Let the next value take AWSCURRENT from the version that was given it: moto takes it from another."""
+
+    def wrapper(
+        backend: SecretsManagerBackend,
+        secret_id: str,
+        version_stage: str,
+        remove_from_version_id: str,
+        move_to_version_id: str,
+    ) -> tuple[str, str]:
+        answer = update(backend, secret_id, version_stage, remove_from_version_id, move_to_version_id)
+        if version_stage == "AWSCURRENT":
+            secret = backend.secrets[secret_id]
+            assert isinstance(secret, FakeSecret)  # noqa: S101 - a replica's labels cannot be moved
+            secret.set_default_version_id(move_to_version_id)
+        return answer
+
+    return wrapper
+
+
 def _leave_to_readers(_key: FakeKey, *, garbage: bool = False) -> None:
     """Let whoever reads an object that is being replaced read it to its end: its file closes when nobody has it."""
 
@@ -84,5 +108,12 @@ def _parameter_list(stack: Stack) -> list[dict[str, str]]:
     """Return a stack's parameters, lists as the comma-separated texts that they were given as."""
     return [
         {"ParameterKey": key, "ParameterValue": ",".join(value) if isinstance(value, list) else str(value)}
-        for key, value in stack.stack_parameters.items()
+        for key, value in stack.resource_map.resolved_parameters.items()
     ]
+
+
+def _given_parameters(stack: Stack) -> dict[str, str]:
+    """Return what a stack's parameters were given as: an update that keeps them must not resolve them twice."""
+    declared = stack.template_dict.get("Parameters", {})
+    given = stack.resource_map.input_parameters
+    return {name: given.get(name, parameter.get("Default")) for name, parameter in declared.items()}

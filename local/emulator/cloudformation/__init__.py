@@ -6,23 +6,37 @@ moto reports success for resources, and properties of resources, that it does no
 
 from local.emulator.cloudformation import (
     compute,
+    custom_resources,
+    event_rules,
     identity,
+    lambda_functions,
     load_balancing,
     naming,
     network,
     regional,
+    secrets_manager,
     security_groups,
     storage,
 )
+from local.emulator.cloudformation.custom_resources import CUSTOM_RESOURCE
 from local.emulator.cloudformation.resource_type import ResourceType
 
 RESOURCE_TYPES: dict[str, ResourceType] = {
     **compute.TYPES,
+    **custom_resources.TYPES,
+    **event_rules.TYPES,
     **identity.TYPES,
+    **lambda_functions.TYPES,
     **load_balancing.TYPES,
     **naming.TYPES,
     **network.TYPES,
     **regional.TYPES,
+    **secrets_manager.TYPES,
     **security_groups.TYPES,
     **storage.TYPES,
 }
+
+
+def resource_type_of(type_name: str) -> ResourceType | None:
+    """Return the type of that name. None: there is none here."""
+    return RESOURCE_TYPES.get(CUSTOM_RESOURCE if type_name.startswith("Custom::") else type_name)

@@ -1,7 +1,6 @@
 """Launch templates and Auto Scaling groups."""
 
-from local.emulator.aws import Aws
-from local.emulator.cloudformation.resource_type import Declaration, Properties, Provisioned, ResourceType, only
+from local.emulator.cloudformation.resource_type import Declaration, Provisioned, ResourceType, only
 
 
 def _create_launch_template(declaration: Declaration) -> Provisioned:
@@ -24,8 +23,8 @@ def _create_launch_template(declaration: Declaration) -> Provisioned:
     )
 
 
-def _delete_launch_template(aws: Aws, physical_id: str, _: Properties) -> None:
-    aws.client("ec2").delete_launch_template(LaunchTemplateId=physical_id)
+def _delete_launch_template(declaration: Declaration, physical_id: str) -> None:
+    declaration.aws.client("ec2").delete_launch_template(LaunchTemplateId=physical_id)
 
 
 def _create_group(declaration: Declaration) -> Provisioned:
@@ -62,8 +61,8 @@ def _create_group(declaration: Declaration) -> Provisioned:
     return Provisioned(name)
 
 
-def _delete_group(aws: Aws, physical_id: str, _: Properties) -> None:
-    aws.client("autoscaling").delete_auto_scaling_group(AutoScalingGroupName=physical_id, ForceDelete=True)
+def _delete_group(declaration: Declaration, physical_id: str) -> None:
+    declaration.aws.client("autoscaling").delete_auto_scaling_group(AutoScalingGroupName=physical_id, ForceDelete=True)
 
 
 TYPES = {

@@ -2,8 +2,7 @@
 
 import json
 
-from local.emulator.aws import Aws
-from local.emulator.cloudformation.resource_type import Declaration, Properties, Provisioned, ResourceType, only
+from local.emulator.cloudformation.resource_type import Declaration, Provisioned, ResourceType, UnchangeableError, only
 
 
 def _create_role(declaration: Declaration) -> Provisioned:
@@ -23,11 +22,11 @@ def _create_role(declaration: Declaration) -> Provisioned:
     return Provisioned(name, {"Arn": role["Arn"], "RoleId": role["RoleId"]})
 
 
-def _delete_role(aws: Aws, physical_id: str, properties: Properties) -> None:
-    iam = aws.client("iam")
-    for arn in properties.get("ManagedPolicyArns", []):
+def _delete_role(declaration: Declaration, physical_id: str) -> None:
+    iam = declaration.aws.client("iam")
+    for arn in declaration.properties.get("ManagedPolicyArns", []):
         iam.detach_role_policy(RoleName=physical_id, PolicyArn=arn)
-    for policy in properties.get("Policies", []):
+    for policy in declaration.properties.get("Policies", []):
         iam.delete_role_policy(RoleName=physical_id, PolicyName=policy["PolicyName"])
     iam.delete_role(RoleName=physical_id)
 
@@ -40,9 +39,18 @@ def _create_policy(declaration: Declaration) -> Provisioned:
     return Provisioned(properties["PolicyName"])
 
 
-def _delete_policy(aws: Aws, _: str, properties: Properties) -> None:
-    for role in properties["Roles"]:
-        aws.client("iam").delete_role_policy(RoleName=role, PolicyName=properties["PolicyName"])
+def _update_policy(declaration: Declaration, former: Declaration, physical_id: str) -> Provisioned:
+    if declaration.properties["PolicyName"] != former.properties["PolicyName"]:
+        raise UnchangeableError("changing the name of a policy is not emulated")
+    iam = declaration.aws.client("iam")
+    for role in set(former.properties["Roles"]) - set(declaration.properties["Roles"]):
+        iam.delete_role_policy(RoleName=role, PolicyName=physical_id)
+    return _create_policy(declaration)
+
+
+def _delete_policy(declaration: Declaration, _: str) -> None:
+    for role in declaration.properties["Roles"]:
+        declaration.aws.client("iam").delete_role_policy(RoleName=role, PolicyName=declaration.properties["PolicyName"])
 
 
 def _create_instance_profile(declaration: Declaration) -> Provisioned:
@@ -54,15 +62,15 @@ def _create_instance_profile(declaration: Declaration) -> Provisioned:
     return Provisioned(name, {"Arn": profile["Arn"]})
 
 
-def _delete_instance_profile(aws: Aws, physical_id: str, properties: Properties) -> None:
-    iam = aws.client("iam")
-    for role in properties["Roles"]:
+def _delete_instance_profile(declaration: Declaration, physical_id: str) -> None:
+    iam = declaration.aws.client("iam")
+    for role in declaration.properties["Roles"]:
         iam.remove_role_from_instance_profile(InstanceProfileName=physical_id, RoleName=role)
     iam.delete_instance_profile(InstanceProfileName=physical_id)
 
 
 TYPES = {
     "AWS::IAM::Role": ResourceType(_create_role, _delete_role),
-    "AWS::IAM::Policy": ResourceType(_create_policy, _delete_policy),
+    "AWS::IAM::Policy": ResourceType(_create_policy, _delete_policy, _update_policy),
     "AWS::IAM::InstanceProfile": ResourceType(_create_instance_profile, _delete_instance_profile),
 }

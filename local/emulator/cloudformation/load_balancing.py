@@ -1,7 +1,6 @@
 """Load balancers, listeners and target groups."""
 
-from local.emulator.aws import Aws
-from local.emulator.cloudformation.resource_type import Declaration, Properties, Provisioned, ResourceType, only
+from local.emulator.cloudformation.resource_type import Declaration, Provisioned, ResourceType, only
 
 
 def _create_load_balancer(declaration: Declaration) -> Provisioned:
@@ -26,8 +25,8 @@ def _create_load_balancer(declaration: Declaration) -> Provisioned:
     )
 
 
-def _delete_load_balancer(aws: Aws, physical_id: str, _: Properties) -> None:
-    aws.client("elbv2").delete_load_balancer(LoadBalancerArn=physical_id)
+def _delete_load_balancer(declaration: Declaration, physical_id: str) -> None:
+    declaration.aws.client("elbv2").delete_load_balancer(LoadBalancerArn=physical_id)
 
 
 def _create_target_group(declaration: Declaration) -> Provisioned:
@@ -64,8 +63,8 @@ def _create_target_group(declaration: Declaration) -> Provisioned:
     )
 
 
-def _delete_target_group(aws: Aws, physical_id: str, _: Properties) -> None:
-    aws.client("elbv2").delete_target_group(TargetGroupArn=physical_id)
+def _delete_target_group(declaration: Declaration, physical_id: str) -> None:
+    declaration.aws.client("elbv2").delete_target_group(TargetGroupArn=physical_id)
 
 
 def _create_listener(declaration: Declaration) -> Provisioned:
@@ -79,8 +78,8 @@ def _create_listener(declaration: Declaration) -> Provisioned:
     return Provisioned(listener["ListenerArn"], {"ListenerArn": listener["ListenerArn"]})
 
 
-def _delete_listener(aws: Aws, physical_id: str, _: Properties) -> None:
-    aws.client("elbv2").delete_listener(ListenerArn=physical_id)
+def _delete_listener(declaration: Declaration, physical_id: str) -> None:
+    declaration.aws.client("elbv2").delete_listener(ListenerArn=physical_id)
 
 
 TYPES = {

@@ -23,8 +23,8 @@ def _create_zone(declaration: Declaration) -> Provisioned:
     return Provisioned(identifier, {"Id": identifier})
 
 
-def _delete_zone(aws: Aws, physical_id: str, _: Properties) -> None:
-    aws.client("route53").delete_hosted_zone(Id=physical_id)
+def _delete_zone(declaration: Declaration, physical_id: str) -> None:
+    declaration.aws.client("route53").delete_hosted_zone(Id=physical_id)
 
 
 def _change_record(aws: Aws, action: str, properties: Properties) -> None:
@@ -47,8 +47,8 @@ def _create_record(declaration: Declaration) -> Provisioned:
     return Provisioned(declaration.properties["Name"])
 
 
-def _delete_record(aws: Aws, _: str, properties: Properties) -> None:
-    _change_record(aws, "DELETE", properties)
+def _delete_record(declaration: Declaration, _: str) -> None:
+    _change_record(declaration.aws, "DELETE", declaration.properties)
 
 
 TYPES = {

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from local.emulator.aws import Aws
-from local.emulator.cloudformation.resource_type import Declaration, Properties, Provisioned, ResourceType, only
+from local.emulator.cloudformation.resource_type import Declaration, Provisioned, ResourceType, only
 
 
 def _tagged(declaration: Declaration, kind: str) -> dict[str, Any]:
@@ -20,8 +19,8 @@ def _create_vpc(declaration: Declaration) -> Provisioned:
     return Provisioned(vpc["VpcId"], {"VpcId": vpc["VpcId"], "CidrBlock": vpc["CidrBlock"]})
 
 
-def _delete_vpc(aws: Aws, physical_id: str, _: Properties) -> None:
-    aws.client("ec2").delete_vpc(VpcId=physical_id)
+def _delete_vpc(declaration: Declaration, physical_id: str) -> None:
+    declaration.aws.client("ec2").delete_vpc(VpcId=physical_id)
 
 
 def _create_subnet(declaration: Declaration) -> Provisioned:
@@ -33,8 +32,8 @@ def _create_subnet(declaration: Declaration) -> Provisioned:
     return Provisioned(subnet["SubnetId"], only(subnet, "SubnetId", "AvailabilityZone", "VpcId", "CidrBlock"))
 
 
-def _delete_subnet(aws: Aws, physical_id: str, _: Properties) -> None:
-    aws.client("ec2").delete_subnet(SubnetId=physical_id)
+def _delete_subnet(declaration: Declaration, physical_id: str) -> None:
+    declaration.aws.client("ec2").delete_subnet(SubnetId=physical_id)
 
 
 def _create_internet_gateway(declaration: Declaration) -> Provisioned:
@@ -43,8 +42,8 @@ def _create_internet_gateway(declaration: Declaration) -> Provisioned:
     return Provisioned(gateway["InternetGatewayId"], {"InternetGatewayId": gateway["InternetGatewayId"]})
 
 
-def _delete_internet_gateway(aws: Aws, physical_id: str, _: Properties) -> None:
-    aws.client("ec2").delete_internet_gateway(InternetGatewayId=physical_id)
+def _delete_internet_gateway(declaration: Declaration, physical_id: str) -> None:
+    declaration.aws.client("ec2").delete_internet_gateway(InternetGatewayId=physical_id)
 
 
 def _create_gateway_attachment(declaration: Declaration) -> Provisioned:
@@ -53,8 +52,8 @@ def _create_gateway_attachment(declaration: Declaration) -> Provisioned:
     return Provisioned(f"IGW|{given['VpcId']}")
 
 
-def _delete_gateway_attachment(aws: Aws, _: str, properties: Properties) -> None:
-    aws.client("ec2").detach_internet_gateway(**only(properties, "InternetGatewayId", "VpcId"))
+def _delete_gateway_attachment(declaration: Declaration, _: str) -> None:
+    declaration.aws.client("ec2").detach_internet_gateway(**only(declaration.properties, "InternetGatewayId", "VpcId"))
 
 
 def _create_route_table(declaration: Declaration) -> Provisioned:
@@ -63,8 +62,8 @@ def _create_route_table(declaration: Declaration) -> Provisioned:
     return Provisioned(table["RouteTableId"], {"RouteTableId": table["RouteTableId"]})
 
 
-def _delete_route_table(aws: Aws, physical_id: str, _: Properties) -> None:
-    aws.client("ec2").delete_route_table(RouteTableId=physical_id)
+def _delete_route_table(declaration: Declaration, physical_id: str) -> None:
+    declaration.aws.client("ec2").delete_route_table(RouteTableId=physical_id)
 
 
 def _create_route(declaration: Declaration) -> Provisioned:
@@ -75,8 +74,8 @@ def _create_route(declaration: Declaration) -> Provisioned:
     return Provisioned(f"{properties['RouteTableId']}|{properties['DestinationCidrBlock']}")
 
 
-def _delete_route(aws: Aws, _: str, properties: Properties) -> None:
-    aws.client("ec2").delete_route(**only(properties, "RouteTableId", "DestinationCidrBlock"))
+def _delete_route(declaration: Declaration, _: str) -> None:
+    declaration.aws.client("ec2").delete_route(**only(declaration.properties, "RouteTableId", "DestinationCidrBlock"))
 
 
 def _create_route_table_association(declaration: Declaration) -> Provisioned:
@@ -85,8 +84,8 @@ def _create_route_table_association(declaration: Declaration) -> Provisioned:
     return Provisioned(association, {"Id": association})
 
 
-def _delete_route_table_association(aws: Aws, physical_id: str, _: Properties) -> None:
-    aws.client("ec2").disassociate_route_table(AssociationId=physical_id)
+def _delete_route_table_association(declaration: Declaration, physical_id: str) -> None:
+    declaration.aws.client("ec2").disassociate_route_table(AssociationId=physical_id)
 
 
 def _create_address(declaration: Declaration) -> Provisioned:
@@ -96,8 +95,8 @@ def _create_address(declaration: Declaration) -> Provisioned:
     return Provisioned(address["PublicIp"], only(address, "PublicIp", "AllocationId"))
 
 
-def _delete_address(aws: Aws, physical_id: str, _: Properties) -> None:
-    ec2 = aws.client("ec2")
+def _delete_address(declaration: Declaration, physical_id: str) -> None:
+    ec2 = declaration.aws.client("ec2")
     (address,) = ec2.describe_addresses(PublicIps=[physical_id])["Addresses"]
     ec2.release_address(AllocationId=address["AllocationId"])
 
@@ -109,8 +108,8 @@ def _create_nat_gateway(declaration: Declaration) -> Provisioned:
     return Provisioned(identifier, {"NatGatewayId": identifier})
 
 
-def _delete_nat_gateway(aws: Aws, physical_id: str, _: Properties) -> None:
-    aws.client("ec2").delete_nat_gateway(NatGatewayId=physical_id)
+def _delete_nat_gateway(declaration: Declaration, physical_id: str) -> None:
+    declaration.aws.client("ec2").delete_nat_gateway(NatGatewayId=physical_id)
 
 
 def _create_endpoint(declaration: Declaration) -> Provisioned:
@@ -120,8 +119,8 @@ def _create_endpoint(declaration: Declaration) -> Provisioned:
     return Provisioned(identifier, {"Id": identifier})
 
 
-def _delete_endpoint(aws: Aws, physical_id: str, _: Properties) -> None:
-    aws.client("ec2").delete_vpc_endpoints(VpcEndpointIds=[physical_id])
+def _delete_endpoint(declaration: Declaration, physical_id: str) -> None:
+    declaration.aws.client("ec2").delete_vpc_endpoints(VpcEndpointIds=[physical_id])
 
 
 def _create_flow_log(declaration: Declaration) -> Provisioned:
@@ -138,8 +137,8 @@ def _create_flow_log(declaration: Declaration) -> Provisioned:
     return Provisioned(created["FlowLogIds"][0], {"Id": created["FlowLogIds"][0]})
 
 
-def _delete_flow_log(aws: Aws, physical_id: str, _: Properties) -> None:
-    aws.client("ec2").delete_flow_logs(FlowLogIds=[physical_id])
+def _delete_flow_log(declaration: Declaration, physical_id: str) -> None:
+    declaration.aws.client("ec2").delete_flow_logs(FlowLogIds=[physical_id])
 
 
 TYPES = {

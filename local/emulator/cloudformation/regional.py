@@ -2,8 +2,7 @@
 
 import json
 
-from local.emulator.aws import Aws
-from local.emulator.cloudformation.resource_type import Declaration, Properties, Provisioned, ResourceType, only
+from local.emulator.cloudformation.resource_type import Declaration, Provisioned, ResourceType, UnchangeableError, only
 
 
 def _create_log_group(declaration: Declaration) -> Provisioned:
@@ -17,8 +16,8 @@ def _create_log_group(declaration: Declaration) -> Provisioned:
     return Provisioned(name, {"Arn": group["arn"]})
 
 
-def _delete_log_group(aws: Aws, physical_id: str, _: Properties) -> None:
-    aws.client("logs").delete_log_group(logGroupName=physical_id)
+def _delete_log_group(declaration: Declaration, physical_id: str) -> None:
+    declaration.aws.client("logs").delete_log_group(logGroupName=physical_id)
 
 
 def _create_parameter(declaration: Declaration) -> Provisioned:
@@ -28,8 +27,16 @@ def _create_parameter(declaration: Declaration) -> Provisioned:
     return Provisioned(name, only(properties, "Type", "Value"))
 
 
-def _delete_parameter(aws: Aws, physical_id: str, _: Properties) -> None:
-    aws.client("ssm").delete_parameter(Name=physical_id)
+def _update_parameter(declaration: Declaration, former: Declaration, physical_id: str) -> Provisioned:
+    properties = declaration.properties
+    if any(properties.get(name) != former.properties.get(name) for name in ("Name", "Type")):
+        raise UnchangeableError("changing the name or the type of a parameter is not emulated")
+    declaration.aws.client("ssm").put_parameter(Name=physical_id, Overwrite=True, **only(properties, "Type", "Value"))
+    return Provisioned(physical_id, only(properties, "Type", "Value"))
+
+
+def _delete_parameter(declaration: Declaration, physical_id: str) -> None:
+    declaration.aws.client("ssm").delete_parameter(Name=physical_id)
 
 
 def _create_repository(declaration: Declaration) -> Provisioned:
@@ -47,12 +54,12 @@ def _create_repository(declaration: Declaration) -> Provisioned:
     return Provisioned(name, {"Arn": repository["repositoryArn"], "RepositoryUri": repository["repositoryUri"]})
 
 
-def _delete_repository(aws: Aws, physical_id: str, _: Properties) -> None:
-    aws.client("ecr").delete_repository(repositoryName=physical_id, force=True)
+def _delete_repository(declaration: Declaration, physical_id: str) -> None:
+    declaration.aws.client("ecr").delete_repository(repositoryName=physical_id, force=True)
 
 
 TYPES = {
     "AWS::Logs::LogGroup": ResourceType(_create_log_group, _delete_log_group),
-    "AWS::SSM::Parameter": ResourceType(_create_parameter, _delete_parameter),
+    "AWS::SSM::Parameter": ResourceType(_create_parameter, _delete_parameter, _update_parameter),
     "AWS::ECR::Repository": ResourceType(_create_repository, _delete_repository),
 }

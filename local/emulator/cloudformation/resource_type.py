@@ -8,6 +8,10 @@ from typing import Any
 from local.emulator.aws import Aws
 
 
+class UnchangeableError(Exception):
+    """A change of a resource is refused before anything was done; the message says which."""
+
+
 class Properties(dict[str, Any]):
     """What a template declares, without intrinsic functions, and which of it has been looked at."""
 
@@ -35,6 +39,7 @@ class Declaration:
 
     aws: Aws
     stack_id: str
+    type_name: str
     logical_id: str
     properties: Properties
 
@@ -61,15 +66,19 @@ class Provisioned:
 
 @dataclass(frozen=True)
 class ResourceType:
-    """How a stack creates and deletes resources of one type, through the service's public interface.
+    """How a stack creates, deletes and changes resources of one type, through the service's public interface.
 
     Args:
         create: Makes the resource that is declared.
-        delete: Removes it, given its physical id and its properties.
+        delete: Removes it, given what was declared and its physical id.
+        update: Changes it, given what is declared now, what was declared before and its physical id. Another physical
+            id than before says that it made another resource: the former is deleted when the stack's update is over.
+            It raises UnchangeableError for what it does not begin. Default: such resources cannot be changed here.
     """
 
     create: Callable[[Declaration], Provisioned]
-    delete: Callable[[Aws, str, Properties], None]
+    delete: Callable[[Declaration, str], None]
+    update: Callable[[Declaration, Declaration, str], Provisioned] | None = None
 
 
 def only(properties: Mapping[str, Any], *names: str) -> dict[str, Any]:

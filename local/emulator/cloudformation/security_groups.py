@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from local.emulator.aws import Aws
-from local.emulator.cloudformation.resource_type import Declaration, Properties, Provisioned, ResourceType, only
+from local.emulator.cloudformation.resource_type import Declaration, Provisioned, ResourceType, only
 
 _RULE = {"CidrIp", "CidrIpv6", "Description", "DestinationSecurityGroupId", "FromPort", "GroupId", "IpProtocol"} | {
     "SourceSecurityGroupId",
@@ -51,8 +50,8 @@ def _create_group(declaration: Declaration) -> Provisioned:
     return Provisioned(group, {"GroupId": group, "Id": group, "VpcId": properties["VpcId"]})
 
 
-def _delete_group(aws: Aws, physical_id: str, _: Properties) -> None:
-    aws.client("ec2").delete_security_group(GroupId=physical_id)
+def _delete_group(declaration: Declaration, physical_id: str) -> None:
+    declaration.aws.client("ec2").delete_security_group(GroupId=physical_id)
 
 
 def _create_ingress(declaration: Declaration) -> Provisioned:
@@ -74,15 +73,15 @@ def _rule(created: Mapping[str, Any]) -> Provisioned:
     return Provisioned(identifier, {"Id": identifier})
 
 
-def _delete_ingress(aws: Aws, _: str, properties: Properties) -> None:
-    aws.client("ec2").revoke_security_group_ingress(
-        GroupId=properties["GroupId"], IpPermissions=[_permission(properties)]
+def _delete_ingress(declaration: Declaration, _: str) -> None:
+    declaration.aws.client("ec2").revoke_security_group_ingress(
+        GroupId=declaration.properties["GroupId"], IpPermissions=[_permission(declaration.properties)]
     )
 
 
-def _delete_egress(aws: Aws, _: str, properties: Properties) -> None:
-    aws.client("ec2").revoke_security_group_egress(
-        GroupId=properties["GroupId"], IpPermissions=[_permission(properties)]
+def _delete_egress(declaration: Declaration, _: str) -> None:
+    declaration.aws.client("ec2").revoke_security_group_egress(
+        GroupId=declaration.properties["GroupId"], IpPermissions=[_permission(declaration.properties)]
     )
 
 

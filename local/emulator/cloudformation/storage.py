@@ -4,8 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from local.emulator.aws import Aws
-from local.emulator.cloudformation.resource_type import Declaration, Properties, Provisioned, ResourceType, only
+from local.emulator.cloudformation.resource_type import Declaration, Provisioned, ResourceType, only
 
 
 def _create_bucket(declaration: Declaration) -> Provisioned:
@@ -81,8 +80,8 @@ _CONFIGURE: dict[str, Callable[[Any, str, Any], None]] = {
 }
 
 
-def _delete_bucket(aws: Aws, physical_id: str, _: Properties) -> None:
-    aws.client("s3").delete_bucket(Bucket=physical_id)
+def _delete_bucket(declaration: Declaration, physical_id: str) -> None:
+    declaration.aws.client("s3").delete_bucket(Bucket=physical_id)
 
 
 def _create_policy(declaration: Declaration) -> Provisioned:
@@ -93,8 +92,8 @@ def _create_policy(declaration: Declaration) -> Provisioned:
     return Provisioned(properties["Bucket"])
 
 
-def _delete_policy(aws: Aws, physical_id: str, _: Properties) -> None:
-    aws.client("s3").delete_bucket_policy(Bucket=physical_id)
+def _delete_policy(declaration: Declaration, physical_id: str) -> None:
+    declaration.aws.client("s3").delete_bucket_policy(Bucket=physical_id)
 
 
 TYPES = {

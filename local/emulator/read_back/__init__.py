@@ -10,11 +10,15 @@ from typing import Any
 from local.emulator.aws import Aws
 from local.emulator.read_back import (
     compute,
+    custom_resources,
+    event_rules,
     identity,
+    lambda_functions,
     load_balancing,
     naming,
     network,
     regional,
+    secrets_manager,
     security_groups,
     storage,
 )
@@ -27,11 +31,15 @@ __all__ = ["Difference", "ReadBack", "ReadBackError", "read_back"]
 
 _READERS: dict[str, Reader] = {
     **compute.READERS,
+    **custom_resources.READERS,
+    **event_rules.READERS,
     **identity.READERS,
+    **lambda_functions.READERS,
     **load_balancing.READERS,
     **naming.READERS,
     **network.READERS,
     **regional.READERS,
+    **secrets_manager.READERS,
     **security_groups.READERS,
     **storage.READERS,
 }
@@ -87,7 +95,7 @@ def _read_stack(
 
     @cache
     def found(logical_id: str) -> Found:
-        kind = document["Resources"][logical_id]["Type"]
+        kind = _reader_name(document["Resources"][logical_id]["Type"])
         if kind not in _READERS:
             raise ReadBackError(f"{stack}/{logical_id}: {kind} has no reader")
         if logical_id not in ids:
@@ -110,7 +118,7 @@ def _read_stack(
         availability_zones=sorted(zone["ZoneName"] for zone in zones),
     )
     for logical_id, resource in template.resources.items():
-        kind = resource["Type"]
+        kind = _reader_name(resource["Type"])
         declared, properties = template.properties(logical_id), found(logical_id).properties
         result.compared[kind] += 1
         for name in sorted(declared.keys() | _READERS[kind].closed):
@@ -125,6 +133,10 @@ def _read_stack(
     result.differences.extend(
         Difference(stack, "Outputs", *each) for each in _compare_outputs(cloudformation, stack, template)
     )
+
+
+def _reader_name(type_name: str) -> str:
+    return custom_resources.CUSTOM_RESOURCE if type_name.startswith("Custom::") else type_name
 
 
 def _compare_outputs(cloudformation: Any, stack: str, template: Template) -> Iterator[tuple[str, Any, Any]]:  # noqa: ANN401

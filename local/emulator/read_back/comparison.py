@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-_POLICIES = {"AssumeRolePolicyDocument", "PolicyDocument", "RepositoryPolicyText"}
+_POLICIES = {"AssumeRolePolicyDocument", "PolicyDocument", "RepositoryPolicyText", "ResourcePolicy"}
 _TAG = {"Key", "Value"}
 
 

@@ -1,0 +1,62 @@
+"""Lets a rule's time come: EventBridge invokes the functions that are its targets, if their policies let it."""
+
+import json
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+from moto.awslambda.models import lambda_backends
+from moto.events.models import Rule, events_backends
+
+from local.emulator.aws import ACCOUNT, REGION
+from local.emulator.policy import Decision, decide
+from local.emulator.resource_policies import resource_policy
+
+_SERVICE = "events.amazonaws.com"
+
+
+def fire(name: str) -> list[Any]:
+    """Invoke the targets of a rule, and return what they return.
+
+    Raises:
+        LookupError: There is no such rule, it is off, a target is no function or fails, or EventBridge may not invoke
+            it.
+    """
+    rule = events_backends[ACCOUNT][REGION].event_buses["default"].rules.get(name)
+    if rule is None or rule.state != "ENABLED":
+        raise LookupError(f"there is no enabled rule {name}")
+    return [_invoke(rule, target) for target in rule.targets]
+
+
+def _invoke(rule: Rule, target: dict[str, Any]) -> Any:  # noqa: ANN401 - JSON
+    function = target["Arn"]
+    if not function.startswith("arn:aws:lambda:") or set(target) - {"Arn", "Id", "Input"}:
+        raise LookupError(f"the target {target} is not emulated: a function's ARN and its input are")
+    context = {"aws:sourcearn": rule.arn, "aws:sourceaccount": ACCOUNT}
+    policy = resource_policy(function)
+    if decide(policy, "lambda:InvokeFunction", function, context, [f"Service:{_SERVICE}"]) is not Decision.ALLOW:
+        raise LookupError(f"{_SERVICE} may not invoke {function} for {rule.arn}")
+    headers: dict[str, str] = {}
+    event = target.get("Input", json.dumps(_scheduled_event(rule)))
+    payload = lambda_backends[ACCOUNT][REGION].invoke(function, None, event, {}, headers)
+    if "x-amz-function-error" in headers:
+        raise LookupError(f"{function} failed: {payload!r}")
+    return json.loads(payload or b"null")
+
+
+def _scheduled_event(rule: Rule) -> dict[str, Any]:
+    """Return what a target without an input of its own is sent.
+
+    https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-run-lambda-schedule.html
+    """
+    return {
+        "version": "0",
+        "id": str(uuid.uuid4()),
+        "detail-type": "Scheduled Event",
+        "source": "aws.events",
+        "account": ACCOUNT,
+        "time": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        "region": REGION,
+        "resources": [rule.arn],
+        "detail": {},
+    }
