@@ -8,8 +8,8 @@ from datetime import timedelta
 import aws_cdk as cdk
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_ecr as ecr
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_route53 as route53
-from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
 from cdk_buildkit import (
@@ -52,12 +52,15 @@ class BuildsStack(cdk.Stack):
             record_name="main",
             caches={Architecture.ARM64: cache},
             write=scope_of_main,
-            certificate=secretsmanager.Secret.from_secret_name_v2(self, "Certificate", "builds/main"),
             capacities={Architecture.ARM64: BuilderCapacity(min_capacity=0, max_capacity=4)},
             longest_build=longest_build,
         )
         fleet.connections.allow_default_port_from(ec2.Peer.ipv4(vpc.vpc_cidr_block), "The VPC")
         cdk.CfnOutput(self, "Endpoint", value=f"tcp://{fleet.domain_name}:{Architecture.ARM64.port}")
+
+        # Who builds: it fetches the client certificate, and is let in by the VPC's address above.
+        jobs = iam.Role(self, "Jobs", assumed_by=iam.ServicePrincipal("ecs-tasks.amazonaws.com"))
+        fleet.grant_connect(jobs)
 
         repository = ecr.Repository(self, "Images", image_scan_on_push=True)
         repository.grant_pull_push(fleet)

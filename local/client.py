@@ -11,7 +11,6 @@ from pathlib import Path
 
 from buildkit_ops.architecture import Architecture
 from buildkit_ops.cache_scope import CacheOptions
-from local.certificates import Certificate
 
 BUILDKIT_PORT = 1234
 """Where buildkitd listens on a builder."""
@@ -46,7 +45,7 @@ class Client:
         directory: Where it keeps its certificate and buildx's state.
         addresses: The builders' addresses. Every build is for all of their architectures.
         server_name: The fleet's DNS name, which the server's certificate must carry.
-        certificate: The client certificate.
+        certificate: The client certificate: the PEM texts `ca.crt`, `tls.crt` and `tls.key`.
     """
 
     def __init__(
@@ -55,7 +54,7 @@ class Client:
         *,
         addresses: Mapping[Architecture, str],
         server_name: str,
-        certificate: Certificate,
+        certificate: Mapping[str, str],
     ) -> None:
         # The whole image, so that every layer of it is fetched. buildx cannot put that of two builders into one file.
         self._output = f"type=oci,dest={directory / 'image.tar'}" if len(addresses) == 1 else "type=image,name=example"
@@ -69,7 +68,7 @@ class Client:
             "AWS_REGION": "us-east-1",
         }
         directory.mkdir(parents=True)
-        for name, content in certificate.as_secret().items():
+        for name, content in certificate.items():
             path = directory / name
             path.touch(mode=0o600)
             path.write_text(content)

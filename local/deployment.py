@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from buildkit_ops.architecture import Architecture
-from local.certificates import ThrowAwayAuthority
 from local.emulator.aws import ACCOUNT, REGION, Aws
 from local.emulator.process import Emulator
 
@@ -66,12 +65,12 @@ class Deployment:
             *(f"--context=config={self._config}", f"--output={self.assembly}"),
         )
 
-    def put_server_certificate(self, fleet: str, authority: ThrowAwayAuthority) -> None:
-        """Put a server certificate where the fleet's builders look for it, as its operator does."""
-        certificate = authority.issue_server(self.domain_name(fleet))
-        self._aws.client("secretsmanager").create_secret(
-            Name=f"{self._name}/{fleet}/server-certificate", SecretString=json.dumps(certificate.as_secret())
-        )
+    def client_certificate(self, fleet: str) -> dict[str, str]:
+        """Return what the fleet's clients are given: the PEM texts `ca.crt`, `tls.crt` and `tls.key`."""
+        secret = self._output(f"{self._name}-builders-{fleet}", "ClientCertificateSecret")
+        value = self._aws.client("secretsmanager").get_secret_value(SecretId=secret)
+        certificate: dict[str, str] = json.loads(value["SecretString"])
+        return certificate
 
     def domain_name(self, fleet: str) -> str:
         """Return the fleet's address in the VPC, as its stack's output says."""

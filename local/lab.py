@@ -10,7 +10,6 @@ from typing import Self
 
 from buildkit_ops.architecture import Architecture
 from local.builder import Builder, InstanceProfile
-from local.certificates import Certificate, ThrowAwayAuthority
 from local.client import Client
 from local.deployment import Deployment
 from local.emulator.aws import REGION
@@ -39,7 +38,6 @@ class Lab:
         self._directory = directory
         self._toolchain = toolchain
         self._progress = progress
-        self._authorities: dict[str, ThrowAwayAuthority] = {}
         self._credentials: dict[str, dict[str, str]] = {}
         self._clients = itertools.count(1)
         self._resources = ExitStack()
@@ -84,7 +82,6 @@ class Lab:
             environment: What its environment file says differently.
             group_name: The Auto Scaling group that its tags name. Default: it is in none.
         """
-        self._authority(fleet)
         self._progress(f"booting a fresh builder of {fleet} from its launch template's user data")
         credentials = self.credentials(fleet)
         return Builder(
@@ -121,12 +118,8 @@ class Lab:
             self._directory / "clients" / str(next(self._clients)),
             addresses={architecture: builder.address for architecture, builder in builders.items()},
             server_name=self.deployment.domain_name(fleet),
-            certificate=self.issue_client_certificate(fleet),
+            certificate=self.deployment.client_certificate(fleet),
         )
-
-    def issue_client_certificate(self, fleet: str) -> Certificate:
-        """Return a new client certificate of the fleet."""
-        return self._authority(fleet).issue_client("local")
 
     def cache_requests(self, architecture: Architecture = ARCHITECTURE, since: int = 0) -> list[S3Request]:
         """Return the requests that the architecture's cache bucket saw since a position of the emulator's log."""
@@ -136,9 +129,3 @@ class Lab:
             for record in self.emulator.log.since(since)
             if isinstance(record, S3Request) and record.bucket == bucket
         ]
-
-    def _authority(self, fleet: str) -> ThrowAwayAuthority:
-        if fleet not in self._authorities:
-            self._authorities[fleet] = ThrowAwayAuthority()
-            self.deployment.put_server_certificate(fleet, self._authorities[fleet])
-        return self._authorities[fleet]

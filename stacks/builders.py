@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from aws_cdk import CfnOutput, Duration, Size, Stack
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_route53 as route53
-from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
 from cdk_buildkit import (
     Architecture,
     BuilderCapacity,
+    BuilderCertificates,
     BuildKitRelease,
     CacheBucket,
     CacheScope,
@@ -47,7 +47,14 @@ class BuildersStack(Stack):
             caches={architecture: caches[architecture] for architecture in config.architectures},
             write=write,
             read=[CacheScope(each) for each in config.cache.read if each != write.name],
-            certificate=secretsmanager.Secret.from_secret_name_v2(self, "Certificate", config.certificate_secret),
+            certificates=BuilderCertificates(
+                self,
+                "Certificates",
+                domain_name=f"{name}.{zone.zone_name}",
+                server_life=Duration.days(config.certificates.server_life_days),
+                client_life=Duration.days(config.certificates.client_life_days),
+                generation=config.certificates.generation,
+            ),
             capacities={architecture: _capacity(config, architecture) for architecture in config.architectures},
             longest_build=config.longest_build,
             max_instance_lifetime=Duration.days(config.max_instance_lifetime_days),
@@ -64,6 +71,12 @@ class BuildersStack(Stack):
             )
         CfnOutput(self, "DomainName", value=self.fleet.domain_name, description="The fleet's address in the VPC")
         CfnOutput(self, "WriteScope", value=write.name, description="The cache scope that the fleet exports to")
+        CfnOutput(
+            self,
+            "ClientCertificateSecret",
+            value=self.fleet.certificates.client_secret.secret_arn,
+            description="The secret with the clients' certificate, for whom grant_connect was called",
+        )
         for architecture in config.architectures:
             CfnOutput(
                 self,

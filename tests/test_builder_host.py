@@ -61,6 +61,8 @@ def as_text(part: Any) -> str:  # noqa: ANN401 - a part of a template
     match part:
         case {"Ref": name} | {"Fn::ImportValue": name}:
             return f"<{name}>"
+        case {"Fn::GetAtt": [name, attribute]}:
+            return f"<{name}.{attribute}>"
         case {"Fn::Sub": text}:
             return str(text)
     return str(part)
@@ -92,13 +94,14 @@ def test_the_environment_has_what_the_host_files_read(written_files: dict[str, d
     environment = dict(line.split("=", 1) for line in lines)
     bucket = environment.pop("AWS_BUCKET")
     assert bucket.startswith("<buildkit-cache:ExportsOutputRefX8664CacheBucket")
+    assert environment.pop("CERTIFICATE_SECRET").startswith("<CertificatesServer")
+    assert environment.pop("CERTIFICATE_REVISION").startswith("<CertificatesIssued")
     target_group = environment.pop("TARGET_GROUP")
     assert target_group.startswith("<FleetLoadBalancerX8664Targets")
     assert environment == {
         "HOST_FILES": "s3://cdk-hnb659fds-assets-${AWS::AccountId}-${AWS::Region}/"
         f"{asset.name.removeprefix('asset.')}.zip",
         "AWS_REGION": "<AWS::Region>",
-        "CERTIFICATE_SECRET": "buildkit/main/server-certificate",
         "BUILDKIT_ARCHIVE": "https://github.com/moby/buildkit/releases/download/v0.31.2/"
         "buildkit-v0.31.2.linux-amd64.tar.gz",
         "BUILDKIT_ARCHIVE_SHA256": X86_64_SHA256,
@@ -129,5 +132,9 @@ def test_the_asset_holds_the_host_files_byte_for_byte_and_nothing_else(
 
 
 def host_assets(assembly: Any) -> list[Path]:  # noqa: ANN401 - the type's module is private
-    """The directories of an app's assets."""
-    return [path for path in Path(assembly.directory).iterdir() if path.name.startswith("asset.")]
+    """The directories of an app's assets that hold host files."""
+    return [
+        path
+        for path in Path(assembly.directory).iterdir()
+        if path.name.startswith("asset.") and (path / "bootstrap.sh").exists()
+    ]

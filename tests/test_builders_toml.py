@@ -32,7 +32,6 @@ USED_TOGETHER: dict[str, list[str | None]] = {
     "bucket_names": ["bucket_names"],
     "clients": ["clients"],
     "ami": ["ami"],
-    "certificate_secret": ["certificate_secret"],
 }
 """For each optional setting, the commented lines that make it; None is a table's heading."""
 

@@ -37,17 +37,15 @@ def test_one_empty_fleet_is_a_whole_configuration(load: Callable[[str], Config])
 
     fleet = config.builders["main"]
     assert fleet.cache == ScopesConfig(write="main", read=("main",))
-    assert fleet.certificate_secret == "buildkit/main/server-certificate"  # noqa: S105 - a name, no secret
     assert fleet.longest_build == timedelta(hours=1)
     assert config.network.zone_name == "buildkit.buildkit.internal"
     assert config.architectures == (Architecture.ARM64, Architecture.X86_64)
 
 
-def test_the_deployments_name_heads_the_zone_and_the_secrets(load: Callable[[str], Config]) -> None:
+def test_the_deployments_name_heads_the_zone(load: Callable[[str], Config]) -> None:
     config = load('[deployment]\nname = "build-eu"\n' + FLEET)
 
     assert config.network.zone_name == "build-eu.buildkit.internal"
-    assert config.builders["main"].certificate_secret == "build-eu/main/server-certificate"  # noqa: S105 - a name
 
 
 def test_a_fleet_always_reads_the_scope_that_it_writes_and_reads_it_first(load: Callable[[str], Config]) -> None:

@@ -5,7 +5,7 @@ import json
 import re
 import tomllib
 from collections.abc import Callable, Iterator
-from datetime import date, time
+from datetime import date, time, timedelta
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from buildkit_ops.cache_expiration import CacheExpiration
 from buildkit_ops.cache_scope import CacheScope
+from cdk_buildkit.handlers.certificates.rotation import CertificateLives
 from cdk_buildkit.instance_types import instance_type_architecture
 from stacks.config import Config, ConfigError, load_config
 
@@ -173,9 +174,13 @@ def assert_sound(config: Config) -> None:
     )
     written = [fleet.cache.write for fleet in fleets.values()]
     assert len(set(written)) == len(written)
-    assert len({fleet.certificate_secret for fleet in fleets.values()}) == len(fleets)
     for name, fleet in fleets.items():
         CacheScope(name)
+        lives = CertificateLives(
+            server=timedelta(days=fleet.certificates.server_life_days),
+            client=timedelta(days=fleet.certificates.client_life_days),
+        )
+        assert timedelta(days=fleet.max_instance_lifetime_days) <= lives.longest_instance_lifetime
         assert fleet.cache.read[0] == fleet.cache.write
         assert set(fleet.cache.read) <= set(written)
         assert 0 <= fleet.min_capacity <= fleet.max_capacity

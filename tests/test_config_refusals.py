@@ -25,8 +25,8 @@ REFUSALS = {
     "an unknown key with the nearest one": (
         f"{FLEET}min_capactiy = 1\n",
         (
-            "builders.main.min_capactiy: got an unknown key, allowed cache, certificate_secret, clients, "
-            "compute, architectures, instance_types, longest_build, max_instance_lifetime_days, min_capacity, "
+            "builders.main.min_capactiy: got an unknown key, allowed cache, clients, compute, "
+            "architectures, instance_types, longest_build, max_instance_lifetime_days, certificates, min_capacity, "
             "max_capacity, spot, ami, volume: did you mean min_capacity?"
         ),
     ),
@@ -205,21 +205,17 @@ REFUSALS = {
             "this one: write a scope of its own, and list this one under read if it may be trusted"
         ),
     ),
-    "two fleets with one certificate authority": (
-        f'{FLEET}[builders.pr]\ncertificate_secret = "buildkit/main/server-certificate"\n',
+    "builders that outlive their certificate": (
+        f"{FLEET}max_instance_lifetime_days = 26\n",
         (
-            'builders.pr.certificate_secret: got "buildkit/main/server-certificate", allowed a secret that no '
-            "other fleet has, and main has this one: give each fleet a certificate authority of its own, or "
-            "the clients of one may use the other"
+            "builders.main.max_instance_lifetime_days: got 26, allowed at most 25, a third of "
+            "certificates.server_life_days (90) less 5 days for a late renewal and a late replacement, or builders "
+            "outlive their certificates: lower it or raise certificates.server_life_days"
         ),
     ),
-    "a secret's ARN": (
-        f'{FLEET}certificate_secret = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:main"\n',
-        (
-            "builders.main.certificate_secret: got "
-            '"arn:aws:secretsmanager:eu-west-1:111122223333:secret:main", allowed a secret\'s name, 1 to 512 '
-            "letters, digits and /_+=.@-: write the name, no ARN"
-        ),
+    "a certificate that is valid for too short": (
+        f"{FLEET}certificates = {{ client_life_days = 7 }}\n",
+        "builders.main.certificates.client_life_days: got 7, allowed 24 to 180: raise it",
     ),
     "a scope that breaks a key prefix": (
         f'{FLEET}cache = {{ write = "a/b" }}\n',

@@ -38,7 +38,7 @@ class Clients:
         self._server_name = lab.deployment.domain_name(FLEET)
         self._directory = directory
         self._environment = {**os.environ, "BUILDX_CONFIG": str(directory / "buildx"), "HOME": str(directory)}
-        for name, content in lab.issue_client_certificate(FLEET).as_secret().items():
+        for name, content in lab.deployment.client_certificate(FLEET).items():
             (directory / name).write_text(content)
         options = {"cacert": "ca.crt", "cert": "tls.crt", "key": "tls.key"}
         self._run(

@@ -8,13 +8,14 @@ import aws_cdk as cdk
 import pytest
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_ecr as ecr
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_route53 as route53
-from aws_cdk import aws_secretsmanager as secretsmanager
 from aws_cdk.assertions import Match, Template
 
 from cdk_buildkit import (
     Architecture,
     BuilderCapacity,
+    BuilderCertificates,
     BuildKitRelease,
     CacheBucket,
     CacheScope,
@@ -43,7 +44,6 @@ def make_fleet(make_app: Callable[[], cdk.App]) -> MakeFleet:
             "record_name": "main",
             "caches": caches,
             "write": MAIN,
-            "certificate": secretsmanager.Secret.from_secret_name_v2(stack, "Certificate", "main"),
         }
         return Ec2BuilderFleet(stack, "Fleet", **(defaults | props))
 
@@ -351,7 +351,9 @@ def test_a_construct_in_another_stack_grants_the_builders_role(make_fleet: MakeF
 def test_a_scope_that_is_only_read_cannot_be_written(make_fleet: MakeFleet, readable: Callable[[Any], Any]) -> None:
     template = Template.from_stack(cdk.Stack.of(make_fleet(architectures=(ARM64,), read=[NIGHTLY])))
 
-    (policy,) = template.find_resources("AWS::IAM::Policy").values()
+    (policy,) = (
+        each for name, each in template.find_resources("AWS::IAM::Policy").items() if name.startswith("FleetRole")
+    )
     statements = readable(policy["Properties"]["PolicyDocument"]["Statement"])
     (read,) = (each for each in statements if each["Action"] == "s3:GetObject")
     (written,) = (each for each in statements if "s3:PutObject" in each["Action"])
@@ -371,7 +373,6 @@ def test_a_fleet_synthesizes_in_an_app_without_any_feature_flag(tmp_path_factory
         record_name="main",
         caches={ARM64: CacheBucket(stack, "Cache", scopes=[MAIN])},
         write=MAIN,
-        certificate=secretsmanager.Secret(stack, "Certificate"),
     )
 
     template = Template.from_stack(stack)
@@ -380,7 +381,50 @@ def test_a_fleet_synthesizes_in_an_app_without_any_feature_flag(tmp_path_factory
     )
 
 
+def test_a_fleets_certificates_are_for_its_name_and_a_client_is_granted_its_own_alone(
+    make_fleet: MakeFleet, readable: Callable[[Any], Any]
+) -> None:
+    fleet = make_fleet()
+    client = iam.Role(cdk.Stack.of(fleet), "Client", assumed_by=iam.ServicePrincipal("ec2.amazonaws.com"))
+
+    fleet.grant_connect(client)
+
+    template = Template.from_stack(cdk.Stack.of(fleet))
+    (issuer,) = template.find_resources("AWS::Lambda::Function").values()
+    (policy,) = (
+        each for name, each in template.find_resources("AWS::IAM::Policy").items() if name.startswith("Client")
+    )
+    assert issuer["Properties"]["Environment"]["Variables"]["DOMAIN_NAME"] == "main.buildkit.internal"
+    assert readable(policy["Properties"]["PolicyDocument"]["Statement"]) == [
+        {
+            "Action": ["secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue"],
+            "Effect": "Allow",
+            "Resource": "<FleetCertificatesClient>",
+        }
+    ]
+
+
+def test_builders_are_replaced_when_their_certificates_are_revoked(make_fleet: MakeFleet) -> None:
+    template = Template.from_stack(cdk.Stack.of(make_fleet()))
+
+    (issued,) = template.find_resources("AWS::CloudFormation::CustomResource")
+    for launch_template in template.find_resources("AWS::EC2::LaunchTemplate").values():
+        assert f"['{issued}', 'Revision']" in str(launch_template["Properties"]["LaunchTemplateData"]["UserData"])
+
+
 # Refusals
+
+
+def test_certificates_for_another_name_are_refused(make_fleet: MakeFleet, make_app: Callable[[], cdk.App]) -> None:
+    others = BuilderCertificates(cdk.Stack(make_app(), "other"), "Certificates", domain_name="review.buildkit.internal")
+
+    with pytest.raises(ValueError, match=r"its own name, main\.buildkit\.internal; got certificates for review\.build"):
+        make_fleet(certificates=others)
+
+
+def test_builders_that_could_outlive_their_certificate_are_refused(make_fleet: MakeFleet) -> None:
+    with pytest.raises(ValueError, match="got 26 days with a server_life of 90 days: lower it to 25 days"):
+        make_fleet(max_instance_lifetime=cdk.Duration.days(26))
 
 
 def test_a_fleet_without_a_cache_is_refused(make_fleet: MakeFleet) -> None:

@@ -8,7 +8,6 @@ import aws_cdk as cdk
 import pytest
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_route53 as route53
-from aws_cdk import aws_secretsmanager as secretsmanager
 from aws_cdk.assertions import Match, Template
 
 from cdk_buildkit import Architecture, BuilderCapacity, CacheBucket, CacheScope, Ec2BuilderFleet
@@ -34,7 +33,6 @@ def make_fleet() -> MakeFleet:
             record_name="main",
             caches={each: CacheBucket(stack, each.construct_id, scopes=[scope]) for each in Architecture},
             write=scope,
-            certificate=secretsmanager.Secret(stack, "Certificate"),
             **props,
         )
 
@@ -180,7 +178,6 @@ def test_two_fleets_have_different_tags() -> None:
             record_name=name.lower(),
             caches={Architecture.ARM64: cache},
             write=scope,
-            certificate=secretsmanager.Secret(stack, f"{name}Certificate"),
         )
 
     groups = Template.from_stack(stack).find_resources(GROUP).values()

@@ -96,7 +96,9 @@ def test_an_example_that_imports_the_constructs_has_no_unanswered_finding(make_a
 def test_a_team_pushes_from_its_builders_without_logging_in(examples: dict[str, cdk.App]) -> None:
     template = Template.from_json(examples["import_constructs"].synth().get_stack_by_name("builds").template)
 
-    (policy,) = template.find_resources("AWS::IAM::Policy").values()
+    (policy,) = (
+        each for name, each in template.find_resources("AWS::IAM::Policy").items() if name.startswith("BuildersRole")
+    )
     assert "ecr:PutImage" in str(policy["Properties"]["PolicyDocument"])
 
 

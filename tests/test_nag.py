@@ -23,7 +23,9 @@ ANSWERED = {
     "AwsSolutions-EC26",
     "AwsSolutions-ELB2",
     "AwsSolutions-IAM5",
+    "AwsSolutions-L1",
     "AwsSolutions-S1",
+    "AwsSolutions-SMG4",
 }
 """The rules that the constructs answer. Whoever adds one explains it to a stranger."""
 

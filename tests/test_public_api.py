@@ -52,11 +52,13 @@ PUBLIC = {
         (
             "(scope: Construct, id: str, *, vpc: IVpc, zone: IPrivateHostedZone, record_name: str, "
             "caches: Mapping[Architecture, CacheBucket], write: CacheScope, read: Sequence[CacheScope] = (), "
-            "certificate: ISecret, capacities: Mapping[Architecture, BuilderCapacity] | None = None, "
+            "certificates: BuilderCertificates | None = None, "
+            "capacities: Mapping[Architecture, BuilderCapacity] | None = None, "
             "longest_build: timedelta = timedelta(seconds=3600), max_instance_lifetime: Duration = <Duration>, "
             "store_volume: StoreVolume | None = None, release: BuildKitRelease | None = None)"
         ),
         "connections",
+        "grant_connect(grantee: IGrantable) -> Grant",
         "grant_principal",
     ],
     "StoreVolume": [

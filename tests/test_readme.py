@@ -10,8 +10,8 @@ from typing import Any
 import aws_cdk as cdk
 import pytest
 from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_route53 as route53
-from aws_cdk import aws_secretsmanager as secretsmanager
 from aws_cdk.assertions import Template
 
 from buildkit_ops.architecture import Architecture
@@ -64,7 +64,7 @@ def test_the_buildx_commands_build_for_both_architectures_by_the_fleets_name(
     environment = {**os.environ, "BUILDX_CONFIG": str(tmp_path / "buildx"), "AWS_ACCESS_KEY_ID": "AKIADECOY"}
     assert len(BUILDX_COMMANDS) == 3
     with lab.builder("main", Architecture.X86_64) as x86_64, lab.builder("main", Architecture.ARM64) as arm64:
-        for name, content in lab.issue_client_certificate("main").as_secret().items():
+        for name, content in lab.deployment.client_certificate("main").items():
             (tmp_path / name).write_text(content)
         _stand_in_for_the_load_balancer(
             lab, tmp_path, {Architecture.X86_64: x86_64.address, Architecture.ARM64: arm64.address}
@@ -93,7 +93,7 @@ def test_the_import_example_synthesizes(make_app: Callable[[], cdk.App]) -> None
         "self": stack,
         "vpc": vpc,
         "zone": route53.PrivateHostedZone(stack, "Zone", vpc=vpc, zone_name="team.internal"),
-        "certificate": secretsmanager.Secret.from_secret_name_v2(stack, "Certificate", "team/builders"),
+        "runner_role": iam.Role(stack, "RunnerRole", assumed_by=iam.ServicePrincipal("ec2.amazonaws.com")),
         "runners": ec2.SecurityGroup(stack, "Runners", vpc=vpc),
     }
     (code,) = blocks("python")

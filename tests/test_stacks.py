@@ -98,8 +98,9 @@ def test_nothing_has_a_physical_name_that_a_second_deployment_would_want(
 
 
 def test_a_fleets_outputs_say_how_a_client_finds_it(default_templates: Mapping[str, Template]) -> None:
-    outputs = default_templates["buildkit-builders-main"].find_outputs("*")
+    outputs = dict(default_templates["buildkit-builders-main"].find_outputs("*"))
 
+    assert "Client" in outputs.pop("ClientCertificateSecret")["Value"]["Ref"]
     assert {name: each["Value"] for name, each in outputs.items()} == {
         "DomainName": "main.buildkit.buildkit.internal",
         "WriteScope": "main",
@@ -160,7 +161,11 @@ def test_buckets_go_with_their_stack_when_the_configuration_says_so(own_deployme
 
 def test_the_configurations_key_encrypts_the_cache_and_is_granted(own_deployment: Mapping[str, Any]) -> None:
     bucket = resource(own_deployment["build-eu-cache.template.json"], "AWS::S3::Bucket")
-    policy = resource(own_deployment["build-eu-builders-main.template.json"], "AWS::IAM::Policy")
+    (policy,) = (
+        each
+        for name, each in own_deployment["build-eu-builders-main.template.json"]["Resources"].items()
+        if each["Type"] == "AWS::IAM::Policy" and name.startswith("FleetRole")
+    )
 
     assert "key/01234567-89ab-cdef-0123-456789abcdef" in str(bucket["Properties"]["BucketEncryption"])
     granted = [each for each in policy["Properties"]["PolicyDocument"]["Statement"] if "kms:" in str(each["Action"])]

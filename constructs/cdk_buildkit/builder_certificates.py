@@ -69,6 +69,7 @@ class BuilderCertificates(Construct):
             )
         if generation < 1:
             raise ValueError(f"a generation of certificates is 1 or higher; got {generation}: raise it")
+        self.domain_name = domain_name
         self._lives = CertificateLives(
             server=_timedelta(server_life or Duration.days(90)), client=_timedelta(client_life or Duration.days(30))
         )

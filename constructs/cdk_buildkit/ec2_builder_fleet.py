@@ -9,13 +9,13 @@ from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_elasticloadbalancingv2 as elbv2
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_route53 as route53
-from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
 from buildkit_ops.architecture import Architecture
 from buildkit_ops.cache_scope import CacheScope
 from cdk_buildkit.acknowledgements import acknowledge
 from cdk_buildkit.builder_capacity import BuilderCapacity
+from cdk_buildkit.builder_certificates import BuilderCertificates
 from cdk_buildkit.builder_group import BuilderGroup
 from cdk_buildkit.builder_host import BuilderHost
 from cdk_buildkit.builder_launch_template import BuilderLaunchTemplate
@@ -39,27 +39,30 @@ class Ec2BuilderFleet(Construct):
     """BuildKit on Auto Scaling groups, one for each architecture, behind one internal address.
 
     Clients reach `domain_name` with mutual TLS, on the port of the architecture that they build for, from where
-    `connections` admits them. They hold no cache credential: the builders' role reads and writes the cache.
+    `connections` admits them and with the certificate that `grant_connect` lets them fetch. They hold no cache
+    credential: the builders' role reads and writes the cache.
 
     Args:
         vpc: Where the builders run, in its private subnets with egress.
         zone: The private hosted zone for the fleet's name.
-        record_name: The fleet's name in the zone, which its server certificate must carry.
+        record_name: The fleet's name in the zone.
         caches: The cache bucket of each architecture. The fleet has builders of exactly these architectures.
         write: The scope that the fleet exports to and imports from. One fleet a scope: that is the trust tier.
         read: Further scopes that it may import from. Who reads a scope sees its sources: `mode=max` holds every
             stage. Default: none.
-        certificate: The server certificate, a JSON secret with the keys `ca.crt`, `tls.crt` and `tls.key`, in PEM.
+        certificates: The fleet's certificate authority and certificates, for its name and no other fleet's. Default:
+            new ones.
         capacities: Capacity and instance types of each architecture. Default: `BuilderCapacity()` for each.
         longest_build: The longest build that a builder is kept for.
         max_instance_lifetime: The age at which a builder is replaced, 1 to 365 days: what renews its certificate and
-            its AMI's updates.
+            its AMI's updates. Short enough that no builder outlives its certificate.
         store_volume: The volume for the store of instance types without local NVMe. Default: `StoreVolume()`.
         release: The BuildKit that they run. Default: `BuildKitRelease()`.
 
     Raises:
         ValueError: There is no cache, a capacity is given for an architecture without a cache, an instance type is
-            of another architecture, or a scope is not in the buckets.
+            of another architecture, a scope is not in the buckets, the certificates are for another name, or builders
+            could outlive them.
     """
 
     def __init__(
@@ -73,7 +76,7 @@ class Ec2BuilderFleet(Construct):
         caches: Mapping[Architecture, CacheBucket],
         write: CacheScope,
         read: Sequence[CacheScope] = (),
-        certificate: secretsmanager.ISecret,
+        certificates: BuilderCertificates | None = None,
         capacities: Mapping[Architecture, BuilderCapacity] | None = None,
         longest_build: timedelta = timedelta(hours=1),
         max_instance_lifetime: Duration = Duration.days(14),  # noqa: B008 - an immutable value
@@ -94,8 +97,13 @@ class Ec2BuilderFleet(Construct):
         self._store_volume = store_volume or StoreVolume()
         self._longest_build = longest_build
         self._max_instance_lifetime = max_instance_lifetime
-        self._certificate = certificate
 
+        self._load_balancer = BuilderLoadBalancer(
+            self, "LoadBalancer", vpc=vpc, longest_build=longest_build, zone=zone, record_name=record_name
+        )
+        self.domain_name = self._load_balancer.domain_name
+        self.certificates = certificates or BuilderCertificates(self, "Certificates", domain_name=self.domain_name)
+        self._check_certificates()
         self._host = BuilderHost(self, "Host")
         self._lifecycle = BuilderLifecycle(self, "Lifecycle")
         self.role = self._create_role()
@@ -104,10 +112,6 @@ class Ec2BuilderFleet(Construct):
             for each in read:
                 cache.grant_read(each, self.role)
 
-        self._load_balancer = BuilderLoadBalancer(
-            self, "LoadBalancer", vpc=vpc, longest_build=longest_build, zone=zone, record_name=record_name
-        )
-        self.domain_name = self._load_balancer.domain_name
         self._security_group = ec2.SecurityGroup(self, "SecurityGroup", vpc=vpc, description="BuildKit builders")
         self._security_group.connections.allow_from(
             self._load_balancer.security_group, ec2.Port.tcp(BUILDKIT_PORT), "Clients, through the load balancer"
@@ -133,6 +137,18 @@ class Ec2BuilderFleet(Construct):
         """Who may reach the fleet; the default port covers every architecture. Nobody may at first."""
         return self._connections
 
+    def grant_connect(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Let a client read the fleet's client certificate, and nothing more; `connections` must admit it too."""
+        return self.certificates.grant_connect(grantee)
+
+    def _check_certificates(self) -> None:
+        if self.certificates.domain_name != self.domain_name:
+            raise ValueError(
+                f"a fleet's certificates are for its own name, {self.domain_name}; got certificates for "
+                f"{self.certificates.domain_name}: give them this domain_name, or leave certificates out"
+            )
+        self.certificates.check_instance_lifetime(self._max_instance_lifetime)
+
     def _create_role(self) -> iam.Role:
         role = iam.Role(
             self,
@@ -141,7 +157,7 @@ class Ec2BuilderFleet(Construct):
             description="BuildKit builders: their cache scopes, their certificate, their host files, Session Manager",
         )
         self._host.grant_boot(role)
-        self._certificate.grant_read(role)
+        self.certificates.grant_serve(role)
         self._lifecycle.grant_answer_hooks(role)
         # AWS's managed policy for Session Manager would add parameters, patches and inventory. These calls take no
         # resource: https://docs.aws.amazon.com/systems-manager/latest/userguide/getting-started-create-iam-instance-profile.html
@@ -182,7 +198,9 @@ class Ec2BuilderFleet(Construct):
         return {
             "AWS_REGION": Stack.of(self).region,
             "AWS_BUCKET": cache.bucket.bucket_name,
-            "CERTIFICATE_SECRET": self._certificate.secret_full_arn or self._certificate.secret_name,
+            "CERTIFICATE_SECRET": self.certificates.server_secret.secret_arn,
+            # Nothing reads it: it replaces the builders when they have to take another certificate.
+            "CERTIFICATE_REVISION": self.certificates.revision,
             "BUILDKIT_ARCHIVE": self._release.archive_url(architecture),
             "BUILDKIT_ARCHIVE_SHA256": self._release.sha256[architecture],
             "LONGEST_BUILD_SECONDS": str(int(self._longest_build.total_seconds())),

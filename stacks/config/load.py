@@ -58,7 +58,7 @@ class _Reading:
         network = self._settings(_with_zone_name(self._document.get("network", {}), name), NetworkConfig, ("network",))
         cache = self._settings(self._document.get("cache", {}), CacheConfig, ("cache",))
         buildkit = self._settings(self._document.get("buildkit", {}), BuildkitConfig, ("buildkit",))
-        builders = self._fleets(name)
+        builders = self._fleets()
         if network:
             self.problems += rules.network_problems(network)
         if cache:
@@ -77,7 +77,7 @@ class _Reading:
             builders=builders,
         )
 
-    def _fleets(self, deployment_name: str) -> dict[str, FleetConfig]:
+    def _fleets(self) -> dict[str, FleetConfig]:
         path = ("builders",)
         tables = self._document.get("builders", {})
         if not isinstance(tables, dict) or not tables:
@@ -90,7 +90,7 @@ class _Reading:
             except RefusalError as error:
                 self._refuse((*path, name), error)
                 continue
-            fleet = self._settings(_with_fleet_defaults(table, name, deployment_name), FleetConfig, (*path, name))
+            fleet = self._settings(_with_fleet_defaults(table, name), FleetConfig, (*path, name))
             if fleet:
                 self.problems += rules.fleet_problems(name, fleet)
                 fleets[name] = _completed(fleet)
@@ -116,13 +116,12 @@ def _with_zone_name(table: Any, deployment_name: str) -> Any:  # noqa: ANN401 - 
     return {"zone_name": f"{deployment_name}.buildkit.internal", **table}
 
 
-def _with_fleet_defaults(table: Any, name: str, deployment_name: str) -> Any:  # noqa: ANN401 - from a file, of any kind
+def _with_fleet_defaults(table: Any, name: str) -> Any:  # noqa: ANN401 - from a file, of any kind
     """Fill in what depends on the fleet's name."""
     if not isinstance(table, dict):
         return table
     scopes = table.get("cache", {})
     return {
-        "certificate_secret": f"{deployment_name}/{name}/server-certificate",
         **table,
         "cache": {"write": name, **scopes} if isinstance(scopes, dict) else scopes,
     }

@@ -4,9 +4,11 @@ import ipaddress
 import math
 import re
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 
 from buildkit_ops.architecture import Architecture
 from buildkit_ops.cache_expiration import expiration_margin_days
+from cdk_buildkit.handlers.certificates.rotation import CertificateLives
 from cdk_buildkit.instance_types import DEFAULT_INSTANCE_TYPES, instance_type_architecture
 from cdk_buildkit.store_volume import LEAST_IOPS_PER_MIBPS, MOST_IOPS_PER_GIB
 from stacks.config.durations import SHORTEST_BUILD, duration_text
@@ -112,7 +114,7 @@ def buildkit_problems(buildkit: BuildkitConfig, builders: Mapping[str, FleetConf
 
 
 def fleet_problems(name: str, fleet: FleetConfig) -> Iterator[Problem]:
-    """Check a fleet's capacity, its instance types' architectures and its volume."""
+    """Check a fleet's capacity, its instance types' architectures, its builders' lifetime and its volume."""
     path = ("builders", name)
     if fleet.max_capacity < 1:
         yield _refused((*path, "max_capacity"), fleet.max_capacity, "at least 1", "raise it, or remove the fleet")
@@ -128,6 +130,19 @@ def fleet_problems(name: str, fleet: FleetConfig) -> Iterator[Problem]:
             yield from _instance_type_problems(
                 (*path, "instance_types", architecture, position), instance_type, architecture
             )
+    lives = CertificateLives(
+        server=timedelta(days=fleet.certificates.server_life_days),
+        client=timedelta(days=fleet.certificates.client_life_days),
+    )
+    longest = lives.longest_instance_lifetime.days
+    if fleet.max_instance_lifetime_days > longest:
+        yield _refused(
+            (*path, "max_instance_lifetime_days"),
+            fleet.max_instance_lifetime_days,
+            f"at most {longest}, a third of certificates.server_life_days ({fleet.certificates.server_life_days}) less "
+            "5 days for a late renewal and a late replacement, or builders outlive their certificates",
+            "lower it or raise certificates.server_life_days",
+        )
     yield from _volume_problems((*path, "volume"), fleet.volume)
 
 
@@ -154,9 +169,8 @@ def _volume_problems(path: KeyPath, volume: VolumeConfig) -> Iterator[Problem]:
 
 
 def tier_problems(builders: Mapping[str, FleetConfig]) -> Iterator[Problem]:
-    """Check that no two fleets share what makes each a trust tier: the scope that it writes and its certificates."""
+    """Check that no two fleets write one scope: that would join two trust tiers."""
     writers: dict[str, str] = {}
-    secrets: dict[str, str] = {}
     for name, fleet in builders.items():
         path = ("builders", name)
         writer = writers.setdefault(fleet.cache.write, name)
@@ -166,14 +180,6 @@ def tier_problems(builders: Mapping[str, FleetConfig]) -> Iterator[Problem]:
                 quote(fleet.cache.write),
                 f"a scope that no other fleet writes, and {writer} writes this one",
                 "write a scope of its own, and list this one under read if it may be trusted",
-            )
-        owner = secrets.setdefault(fleet.certificate_secret, name)
-        if owner != name:
-            yield _refused(
-                (*path, "certificate_secret"),
-                quote(fleet.certificate_secret),
-                f"a secret that no other fleet has, and {owner} has this one",
-                "give each fleet a certificate authority of its own, or the clients of one may use the other",
             )
 
 

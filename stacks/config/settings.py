@@ -7,6 +7,7 @@ from typing import Annotated
 
 from buildkit_ops.architecture import Architecture
 from cdk_buildkit import BuilderCapacity, BuildKitRelease, CacheExpiration, StoreVolume
+from cdk_buildkit.handlers.certificates.rotation import LONGEST_LIFE, SHORTEST_LIFE, CertificateLives
 from cdk_buildkit.instance_types import DEFAULT_INSTANCE_TYPES
 from stacks.config.tags import Tags
 from stacks.config.values import (
@@ -26,7 +27,6 @@ from stacks.config.values import (
     Name,
     PermissionsBoundary,
     ReleaseUrl,
-    SecretName,
     Sha256,
     SubnetId,
     Version,
@@ -37,6 +37,10 @@ from stacks.config.values import (
 _RELEASE = BuildKitRelease()
 _CAPACITY = BuilderCapacity()
 _VOLUME = StoreVolume()
+_LIVES = CertificateLives()
+
+CertificateDays = Annotated[int, between(SHORTEST_LIFE.days, LONGEST_LIFE.days)]
+"""Days for which a certificate is valid."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,19 +162,33 @@ class ScopesConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CertificatesConfig:
+    """A fleet's certificates, from an authority of its own.
+
+    Args:
+        server_life_days: How long a builder's certificate is valid. Renewed at a third, by replacing the builder.
+        client_life_days: How long a client's certificate is valid. Renewed at a third.
+        generation: Raise it to revoke every certificate of the fleet at the next deployment.
+    """
+
+    server_life_days: CertificateDays = _LIVES.server.days
+    client_life_days: CertificateDays = _LIVES.client.days
+    generation: Annotated[int, between(1, 1000000)] = 1
+
+
+@dataclass(frozen=True, kw_only=True)
 class FleetConfig:
     """A fleet of builders: one trust tier.
 
     Args:
         cache: The scopes that it writes and reads.
-        certificate_secret: Name of the secret with its server certificate. In a file, the default is
-            `<deployment>/<fleet>/server-certificate`.
         clients: Private IPv4 blocks and security groups that may reach it. Default: none.
         compute: What it runs on.
         architectures: Architectures that it builds for.
         instance_types: Instance types of each of its architectures, the preferred first.
         longest_build: The longest build that is waited for before a builder goes.
         max_instance_lifetime_days: The age at which a builder is replaced, with the certificate and the AMI of the day.
+        certificates: Its certificates.
         min_capacity: Builders of each architecture that always run.
         max_capacity: Builders of each architecture that may run at once.
         spot: Run them on spot capacity.
@@ -179,7 +197,6 @@ class FleetConfig:
     """
 
     cache: ScopesConfig
-    certificate_secret: SecretName
     clients: tuple[ClientPeer, ...] = ()
     compute: Compute = "ec2"
     architectures: tuple[Architecture, ...] = tuple(Architecture)
@@ -188,6 +205,7 @@ class FleetConfig:
     )
     longest_build: timedelta = timedelta(hours=1)
     max_instance_lifetime_days: Annotated[int, between(1, 365)] = 14
+    certificates: CertificatesConfig = field(default_factory=CertificatesConfig)
     min_capacity: Capacity = _CAPACITY.min_capacity
     max_capacity: Capacity = _CAPACITY.max_capacity
     spot: bool = _CAPACITY.spot

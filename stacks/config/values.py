@@ -12,7 +12,7 @@ from stacks.config.problems import RefusalError, listing, suggestion
 RUN_STEP_NETWORK = ipaddress.IPv4Network("10.10.0.0/16")
 """BuildKit's own bridge network (its default `bridgeSubnet`): addresses in it are out of a RUN step's reach."""
 
-LONGEST_ZONE_NAME = 253 - len(".") - 32
+LONGEST_ZONE_NAME = 253 - len("client.") - len(".") - 32
 """Characters of a zone's name: a DNS name has 253, a fleet's name 32."""
 
 _HEX = r"([0-9a-f]{8}|[0-9a-f]{17})"
@@ -192,14 +192,6 @@ BucketName = Annotated[
         r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]",
         "a bucket's name, 3 to 63 lower-case letters, digits, hyphens and dots",
         "write the name alone, no ARN or URL",
-    ),
-]
-SecretName = Annotated[
-    str,
-    matching(
-        r"[\w/+=.@-]{1,512}",
-        "a secret's name, 1 to 512 letters, digits and /_+=.@-",
-        "write the name, no ARN",
     ),
 ]
 Version = Annotated[
