@@ -16,6 +16,9 @@ from local.guest.imds import metadata
 from local.guest.init import METADATA_CHANGES
 from local.vpc import GATEWAY, Vpc
 
+BUILDKIT_PORT = 1234
+"""Where buildkitd listens on a builder."""
+
 _NAMESPACES = ("--mount", "--net", "--pid", "--ipc", "--uts", "--fork", "--kill-child", "--mount-proc")
 _numbers = itertools.count(1)
 
@@ -67,6 +70,7 @@ class Builder:
         number = next(_numbers)
         self.instance_id = f"i-{number:017x}"
         self.address = vpc.next_address()
+        self.endpoint = f"{self.address}:{BUILDKIT_PORT}"
         self._directory = directory / self.instance_id
         self._directory.mkdir(parents=True)
         self._metadata_changes: dict[str, str | None] = {}

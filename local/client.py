@@ -12,9 +12,6 @@ from pathlib import Path
 from buildkit_ops.architecture import Architecture
 from buildkit_ops.cache_scope import CacheOptions
 
-BUILDKIT_PORT = 1234
-"""Where buildkitd listens on a builder."""
-
 DECOY_ACCESS_KEY = "AKIADECOYDECOYDECOY0"
 """A key in every client's environment, as on a developer's machine. It must never reach the cache."""
 
@@ -39,11 +36,11 @@ class Build:
 
 
 class Client:
-    """Builds on one builder of each architecture, through `buildx`.
+    """Builds on one endpoint of each architecture, through `buildx`.
 
     Args:
         directory: Where it keeps its certificate and buildx's state.
-        addresses: The builders' addresses. Every build is for all of their architectures.
+        endpoints: Where the builders are, as `host:port`. Every build is for all of their architectures.
         server_name: The fleet's DNS name, which the server's certificate must carry.
         certificate: The client certificate: the PEM texts `ca.crt`, `tls.crt` and `tls.key`.
     """
@@ -52,13 +49,13 @@ class Client:
         self,
         directory: Path,
         *,
-        addresses: Mapping[Architecture, str],
+        endpoints: Mapping[Architecture, str],
         server_name: str,
         certificate: Mapping[str, str],
     ) -> None:
         # The whole image, so that every layer of it is fetched. buildx cannot put that of two builders into one file.
-        self._output = f"type=oci,dest={directory / 'image.tar'}" if len(addresses) == 1 else "type=image,name=example"
-        self._platforms = ",".join(architecture.platform for architecture in addresses)
+        self._output = f"type=oci,dest={directory / 'image.tar'}" if len(endpoints) == 1 else "type=image,name=example"
+        self._platforms = ",".join(architecture.platform for architecture in endpoints)
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
             "BUILDX_CONFIG": str(directory / "buildx"),
@@ -68,17 +65,14 @@ class Client:
             "AWS_REGION": "us-east-1",
         }
         directory.mkdir(parents=True)
-        for name, content in certificate.items():
-            path = directory / name
-            path.touch(mode=0o600)
-            path.write_text(content)
+        write_certificate(directory, certificate)
         options = {"cacert": "ca.crt", "cert": "tls.crt", "key": "tls.key"}
         driver_options = [f"--driver-opt={option}={directory / name}" for option, name in options.items()]
-        for number, (architecture, address) in enumerate(addresses.items()):
+        for number, (architecture, endpoint) in enumerate(endpoints.items()):
             self._buildx(
                 *("create", "--name=fleet", "--driver=remote", f"--driver-opt=servername={server_name}"),
                 *(["--append"] if number else []),
-                *(*driver_options, f"--platform={architecture.platform}", f"tcp://{address}:{BUILDKIT_PORT}"),
+                *(*driver_options, f"--platform={architecture.platform}", f"tcp://{endpoint}"),
             )
 
     def build(
@@ -127,6 +121,14 @@ class Client:
 
     def _buildx(self, *arguments: str) -> None:
         subprocess.run(["buildx", *arguments], env=self._environment, check=True, capture_output=True)
+
+
+def write_certificate(directory: Path, certificate: Mapping[str, str]) -> None:
+    """Write a client certificate's files into a directory, for their owner's eyes alone."""
+    for name, content in certificate.items():
+        path = directory / name
+        path.touch(mode=0o600)
+        path.write_text(content)
 
 
 def _vertexes(line: str) -> list[dict[str, str]]:

@@ -80,10 +80,15 @@ class Deployment:
         """Return the name of the architecture's cache bucket, as the stack's output says."""
         return self._output(f"{self._name}-cache", f"{architecture.construct_id}CacheBucketName")
 
-    def stored_bytes(self, architecture: Architecture) -> int:
-        """Return how many bytes the architecture's cache bucket holds."""
-        pages = self._aws.client("s3").get_paginator("list_objects_v2").paginate(Bucket=self.cache_bucket(architecture))
-        return sum(item["Size"] for page in pages for item in page.get("Contents", []))
+    def objects(self, architecture: Architecture, prefix: str = "") -> dict[str, tuple[Any, ...]]:
+        """Return the size and what else changes when it is written again, of every object in the cache bucket."""
+        pages = self._aws.client("s3").get_paginator("list_objects_v2")
+        found = pages.paginate(Bucket=self.cache_bucket(architecture), Prefix=prefix)
+        return {
+            item["Key"]: (item["Size"], item["ETag"], item["LastModified"])
+            for page in found
+            for item in page.get("Contents", [])
+        }
 
     def launch_template(self, fleet: str, architecture: Architecture) -> LaunchTemplate:
         """Return what the fleet's instances of the architecture are launched from."""

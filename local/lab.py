@@ -114,9 +114,13 @@ class Lab:
 
     def client(self, fleet: str, builders: Mapping[Architecture, Builder]) -> Client:
         """Return a client of the fleet, connected to one builder of each architecture."""
+        return self.client_at(fleet, {architecture: builder.endpoint for architecture, builder in builders.items()})
+
+    def client_at(self, fleet: str, endpoints: Mapping[Architecture, str]) -> Client:
+        """Return a client of the fleet, connected to these endpoints, each as `host:port`."""
         return Client(
             self._directory / "clients" / str(next(self._clients)),
-            addresses={architecture: builder.address for architecture, builder in builders.items()},
+            endpoints=endpoints,
             server_name=self.deployment.domain_name(fleet),
             certificate=self.deployment.client_certificate(fleet),
         )

@@ -37,11 +37,55 @@ class Case:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Replacement:
+    """A builder's replacement in the middle of a build, which ended well: one that is lost ends the run.
+
+    Args:
+        build_seconds: The build's, from the client's start to its end.
+        builds_under_drain: Builds that ran when the drain began.
+        drain_seconds: How long the builder drained.
+        hook_answer: The builder's answer to the terminating hook.
+        killed_flows: Connections that the load balancer cut.
+        steps: Steps of the Dockerfile.
+        cached_steps: Those that the next build, on the new builder, took from the cache.
+    """
+
+    build_seconds: float
+    builds_under_drain: int
+    drain_seconds: float
+    hook_answer: str
+    killed_flows: int
+    steps: int
+    cached_steps: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tiers:
+    """What a pull request's build tried on main's cache and builders.
+
+    Args:
+        denied: Its builder's requests to main's scope that the role was refused.
+        changed: Objects in main's scope that are not as before.
+        foreign_keys: Objects outside of its own scope that it read or wrote in the build that it may do.
+        own_keys: Objects in its own scope that it wrote there.
+        admitted: Fleets whose builders let its client in.
+    """
+
+    denied: Sequence[str]
+    changed: Sequence[str]
+    foreign_keys: Sequence[str]
+    own_keys: Sequence[str]
+    admitted: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """The whole run.
 
     Args:
         cases: The measured builds.
+        replacement: A builder's replacement in the middle of a build.
+        tiers: What a pull request's build tried.
         export_seconds: How long the exports took that filled the cache, by mode, on a builder that had just built.
         s3_access_keys: Every key that signed a request to the cache bucket from the first build on.
         builder_access_key: The key that the builders got from their metadata service.
@@ -55,6 +99,8 @@ class Report:
     """
 
     cases: Sequence[Case]
+    replacement: Replacement
+    tiers: Tiers
     export_seconds: Mapping[str, float]
     s3_access_keys: Sequence[str]
     builder_access_key: str
@@ -82,12 +128,41 @@ class Report:
             yield f"the unchanged build took {unchanged.cached_steps} of {unchanged.steps} steps from the cache"
         if list(self.s3_access_keys) != [self.builder_access_key]:
             yield f"the cache bucket saw the keys {list(self.s3_access_keys)}, not the builders' alone"
+        yield from self._failures_of_replacement()
+        yield from self._failures_of_tiers()
         for denial in self.denied:
             yield f"the builders' role was denied {denial}"
         for difference in self.differences:
             yield f"the account differs from its template: {difference}"
         for name in self.unchecked:
             yield f"{name} was not compared with its template"
+
+    def _failures_of_replacement(self) -> Iterator[str]:
+        replacement = self.replacement
+        if replacement.builds_under_drain != 1:
+            yield f"a builder was to drain under 1 build, and did under {replacement.builds_under_drain}"
+        if replacement.hook_answer != "CONTINUE":
+            yield f"the drained builder answered its hook with {replacement.hook_answer}"
+        if replacement.killed_flows:
+            yield f"the load balancer cut {replacement.killed_flows} connections of a builder that drained"
+        if replacement.cached_steps < replacement.steps:
+            yield (
+                f"{replacement.cached_steps} of {replacement.steps} steps of the build that its builder's end waited "
+                "for were in the cache"
+            )
+
+    def _failures_of_tiers(self) -> Iterator[str]:
+        tiers = self.tiers
+        if not tiers.denied:
+            yield "a pull request's builder was refused nothing of main's cache"
+        for key in tiers.changed:
+            yield f"a pull request's build changed {key}"
+        for key in tiers.foreign_keys:
+            yield f"a pull request's build reached {key}"
+        if not tiers.own_keys:
+            yield "a pull request's build left nothing in its own scope"
+        if list(tiers.admitted) != ["pull-requests"]:
+            yield f"a pull request's client was let in by the builders of {list(tiers.admitted)}"
 
     def as_json(self) -> dict[str, Any]:
         """Return the report as `report.json` has it."""
@@ -101,7 +176,7 @@ def write(report: Report, path: Path) -> None:
 
 def show(report: Report, console: Console) -> None:
     """Print the table of times, and what failed."""
-    table = Table(title="One build, one fleet, an emulated account: seconds of each case")
+    table = Table(title="One image, two fleets, an emulated account: seconds of each case")
     for heading in ("case", "builder", "seconds", "cached steps", "S3 read", "S3 written"):
         table.add_column(heading, justify="left" if heading in ("case", "builder") else "right", no_wrap=True)
     for case in report.cases:
@@ -118,6 +193,16 @@ def show(report: Report, console: Console) -> None:
     console.print(
         f"Unchanged on a fresh builder: {report.ratio:.1f} times as fast as without a cache "
         f"(the origin measured {ORIGIN_RATIO} times in AWS)"
+    )
+    replacement, tiers = report.replacement, report.tiers
+    console.print(
+        f"Builder replaced in the middle of a build: it drained for {replacement.drain_seconds:.1f} s, the build ended "
+        f"well after {replacement.build_seconds:.1f} s, and the next builder found {replacement.cached_steps} of its "
+        f"{replacement.steps} steps in the cache"
+    )
+    console.print(
+        f"A pull request's build tried main's cache: {len(tiers.denied)} requests denied, {len(tiers.changed)} objects "
+        f"changed; builders that let its client in: {', '.join(tiers.admitted)}"
     )
     total, types = sum(report.resources.values()), len(report.resources)
     console.print(f"{total} resources of {types} types read back and compared with their templates")

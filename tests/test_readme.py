@@ -15,7 +15,7 @@ from aws_cdk import aws_route53 as route53
 from aws_cdk.assertions import Template
 
 from buildkit_ops.architecture import Architecture
-from local.client import BUILDKIT_PORT
+from local.builder import BUILDKIT_PORT
 from local.lab import Lab
 
 ROOT = Path(__file__).parent.parent
