@@ -36,7 +36,7 @@ def _group(parameters: Mapping[str, Any]) -> str | None:
 def _group_tags(parameters: Mapping[str, Any]) -> Mapping[str, str] | None:
     groups = autoscaling_backends[ACCOUNT][REGION].autoscaling_groups
     group = groups.get(parameters.get("AutoScalingGroupName", ""))
-    return {tag["key"]: tag["value"] for tag in group.tags} if group else None
+    return {tag["Key"]: tag["Value"] for tag in group.tags} if group else None
 
 
 def _function(parameters: Mapping[str, Any]) -> str | None:
