@@ -148,7 +148,7 @@ class AutoScaling:
         match action:
             case "DeregisterTargets":
                 self._balancer.deregister(instance_id)
-            case "DescribeTargetHealth":
+            case "DescribeTargetHealth" | "SetInstanceHealth":
                 pass
             case "RecordLifecycleActionHeartbeat" | "CompleteLifecycleAction":
                 known = self._actions.get((instance_id, hook))

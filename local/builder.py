@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local.guest.imds import metadata
-from local.guest.init import METADATA_CHANGES
+from local.guest.init import LOADER_STARTED, METADATA_CHANGES
 from local.vpc import GATEWAY, Vpc
 
 BUILDKIT_PORT = 1234
@@ -43,6 +43,8 @@ class InstanceProfile:
 class Builder:
     """One instance. Made in a sandbox; `destroy` loses its disks, `drain` lets its builds end first.
 
+    `loader_started` is when its first boot came to the user data's script (`time.monotonic`).
+
     Args:
         vpc: The network that it joins.
         directory: Where its disks are kept; removed with it.
@@ -51,6 +53,8 @@ class Builder:
         region: The region that the metadata service names.
         environment: What the host's environment file says differently here.
         group_name: The Auto Scaling group that its tags name. Default: it is in none.
+        image_change: A shell line that makes its image differ from this machine's, run once. Default: it does not.
+        volume_bytes: The size of a volume for the store, as /dev/sdb. Default: it finds its store mounted.
 
     Raises:
         BuilderError: It did not boot.
@@ -66,9 +70,12 @@ class Builder:
         region: str,
         environment: Mapping[str, str],
         group_name: str | None = None,
+        image_change: str = "",
+        volume_bytes: int | None = None,
     ) -> None:
-        number = next(_numbers)
-        self.instance_id = f"i-{number:017x}"
+        self._vpc = vpc
+        self._number = next(_numbers)
+        self.instance_id = f"i-{self._number:017x}"
         self.address = vpc.next_address()
         self.endpoint = f"{self.address}:{BUILDKIT_PORT}"
         self._directory = directory / self.instance_id
@@ -76,18 +83,22 @@ class Builder:
         self._metadata_changes: dict[str, str | None] = {}
         self.set_metadata("meta-data/tags/instance/aws:autoscaling:groupName", group_name)
         self.console = directory / f"{self.instance_id}.log"
-        report_read, report_write = os.pipe()
-        plan = self._directory / "plan.json"
-        plan.touch(mode=0o600)
-        plan.write_text(
+        self.volume = self._directory / "volume" if volume_bytes else None
+        if self.volume:
+            self.volume.touch()
+            os.truncate(self.volume, volume_bytes or 0)
+        self._plan = self._directory / "plan.json"
+        self._plan.touch(mode=0o600)
+        self._plan.write_text(
             json.dumps(
                 {
                     "directory": str(self._directory),
-                    "report_fd": report_write,
                     "address": f"{self.address}/16",
                     "gateway": GATEWAY,
                     "user_data": user_data,
                     "environment": dict(environment),
+                    "image_change": image_change,
+                    "volume": str(self.volume) if self.volume else None,
                     "aws": shutil.which("aws", path=str(Path(sys.executable).parent)),
                     "metadata": metadata(
                         instance_id=self.instance_id,
@@ -98,27 +109,8 @@ class Builder:
                 }
             )
         )
-        init = [sys.executable, "-m", "local.first_process", sys.executable, "-m", "local.guest.init", str(plan)]
-        with self.console.open("wb") as console:
-            self._process = subprocess.Popen(
-                ["unshare", *_NAMESPACES, *init],
-                pass_fds=[report_write],
-                stdout=console,
-                stderr=console,
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-        os.close(report_write)
-        self._first_process = self._find_first_process()
-        vpc.connect(self._first_process, str(number))
-        with os.fdopen(report_read) as report:
-            words = report.readline().strip()
-        if words != "ready":
-            self.destroy()
-            raise BuilderError(
-                f"a builder did not boot: {words or 'its init died'}; the end of its console {self.console}:\n"
-                + "\n".join(self.console.read_text(errors="replace").splitlines()[-20:])
-            )
+        self.loader_started = 0.0
+        self.power_on()
 
     def set_metadata(self, path: str, value: str | None) -> None:
         """Let the metadata service answer differently from now on; None takes the path away."""
@@ -127,14 +119,69 @@ class Builder:
         new.write_text(json.dumps(self._metadata_changes))
         new.replace(self._directory / METADATA_CHANGES)
 
-    def drain(self) -> int:
-        """Stop its units in order, as a shutdown does, so that running builds end; then lose its disks.
+    def power_on(self) -> None:
+        """Boot: run the user data at the first boot, start the enabled units at later ones.
+
+        Raises:
+            BuilderError: The first boot failed. At a later one it is there, whatever became of its units.
+        """
+        report_read, report_write = os.pipe()
+        init = [sys.executable, "-m", "local.guest.init", str(self._plan), str(report_write)]
+        with self.console.open("ab") as console:
+            self._process = subprocess.Popen(
+                ["unshare", *_NAMESPACES, sys.executable, "-m", "local.first_process", *init],
+                pass_fds=[report_write],
+                stdout=console,
+                stderr=console,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        os.close(report_write)
+        self._first_process = self._find_first_process()
+        self._vpc.connect(self._first_process, str(self._number))
+        with os.fdopen(report_read) as report:
+            while (words := report.readline().strip()).startswith(LOADER_STARTED):
+                self.loader_started = float(words.removeprefix(LOADER_STARTED))
+        if words != "ready":
+            self.destroy()
+            raise BuilderError(
+                f"a builder did not boot: {words or 'its init died'}; the end of its console {self.console}:\n"
+                + "\n".join(self.console.read_text(errors="replace").splitlines()[-20:])
+            )
+
+    def power_off(self) -> int:
+        """Stop its units in order, as a shutdown does, so that running builds end; its disks stay.
 
         Returns:
             Its init's exit code.
         """
         os.kill(self._first_process, signal.SIGTERM)
         exit_code = self._process.wait()
+        self._wait_for_namespaces()
+        return exit_code
+
+    def reboot(self) -> None:
+        """Switch it off and on: processes, memory and interfaces go, disks and enabled units stay."""
+        self.power_off()
+        self.power_on()
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run a command on it, as Session Manager would, and return what it said."""
+        return subprocess.run(
+            ["nsenter", f"--target={self._first_process}", "--mount", "--net", "--pid", "--ipc", "--uts", *command],
+            check=False,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def drain(self) -> int:
+        """Switch it off, then lose its disks.
+
+        Returns:
+            Its init's exit code.
+        """
+        exit_code = self.power_off()
         self.destroy()
         return exit_code
 
@@ -142,10 +189,13 @@ class Builder:
         """End it at once, as a spot interruption without notice would, and remove its disks."""
         self._process.kill()
         self._process.wait()
-        # Its namespaces go with its first process, and its mounts with them.
+        self._wait_for_namespaces()
+        subprocess.run(["rm", "-rf", str(self._directory)], check=True)  # hundreds of thousands of files: not in Python
+
+    def _wait_for_namespaces(self) -> None:
+        # They go with its first process, and its mounts with them.
         while Path(f"/proc/{self._first_process}").exists():
             time.sleep(0.01)
-        subprocess.run(["rm", "-rf", str(self._directory)], check=True)  # hundreds of thousands of files: not in Python
 
     def _find_first_process(self) -> int:
         children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")

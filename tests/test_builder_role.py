@@ -25,7 +25,11 @@ def policy(fleet: str) -> dict[str, Any]:
                 "Resource": "<CertificatesServer>",
             },
             {
-                "Action": ["autoscaling:CompleteLifecycleAction", "autoscaling:RecordLifecycleActionHeartbeat"],
+                "Action": [
+                    "autoscaling:CompleteLifecycleAction",
+                    "autoscaling:RecordLifecycleActionHeartbeat",
+                    "autoscaling:SetInstanceHealth",
+                ],
                 "Condition": {
                     "StringEquals": {"aws:ResourceTag/cdk-buildkit:fleet": "<AWS::StackName>/<construct's address>"}
                 },

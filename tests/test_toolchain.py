@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from local import toolchain
-from local.toolchain import BUILDKIT, BUILDX, GO_PROGRAMS, ToolchainError, install_toolchain
+from local.toolchain import BUILDKIT, BUILDX, DEBIAN_PACKAGES, GO_PROGRAMS, ToolchainError, install_toolchain
 
 BUILDERS_TOML = Path(__file__).parent.parent / "builders.toml"
 
@@ -51,7 +51,7 @@ class Machine:
         monkeypatch.setattr(toolchain, "CACHE", self.cache)
         monkeypatch.setattr(toolchain, "fetch_packages", lambda *_, **__: [package.getvalue()])
         monkeypatch.setenv("PATH", f"{self.path}:/usr/bin:/bin")
-        for name in ("runc", "iptables", "slirp4netns", "ip"):
+        for name in DEBIAN_PACKAGES:
             self.add(name, "1.0")
         self.add_go()
 

@@ -45,6 +45,8 @@ class BuilderLifecycle(Construct):
 
     Every end of a builder passes the terminating hook, where `host/drain.py` lets its builds end. Every start passes
     the launching hook: the host answers CONTINUE once it serves, ABANDON when its boot fails, and is then replaced.
+    User data, and with it that answer, is of the first boot alone: a builder that does not serve after a reboot, or
+    whose daemon ends for good, reports itself as unhealthy and is replaced too.
     A deploy is an instance refresh, which CloudFormation starts itself when the launch template changes
     (https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-attribute-updatepolicy.html).
     It launches before it terminates, as the maintenance policy has every other replacement do, within a healthy
@@ -101,8 +103,12 @@ class BuilderLifecycle(Construct):
         Tags.of(group).add(_FLEET_TAG, self._tag, apply_to_launched_instances=False)
         group.node.add_validation(_TagKeys(resource))
 
-    def grant_answer_hooks(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let builders answer the hooks of this fleet's own groups, which their tag tells from all others."""
+    def grant_membership(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Let builders answer the hooks of this fleet's own groups, and ask there for their replacement.
+
+        The groups' tag tells them from all others. Each of these calls takes it as a condition:
+        https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2autoscaling.html
+        """
         groups = Stack.of(self).format_arn(
             service="autoscaling",
             resource="autoScalingGroup",
@@ -116,7 +122,11 @@ class BuilderLifecycle(Construct):
         )
         return iam.Grant.add_to_principal(
             grantee=grantee,
-            actions=["autoscaling:CompleteLifecycleAction", "autoscaling:RecordLifecycleActionHeartbeat"],
+            actions=[
+                "autoscaling:CompleteLifecycleAction",
+                "autoscaling:RecordLifecycleActionHeartbeat",
+                "autoscaling:SetInstanceHealth",
+            ],
             resource_arns=[groups],
             conditions={"StringEquals": {f"aws:ResourceTag/{_FLEET_TAG}": self._tag}},
         )

@@ -158,7 +158,7 @@ class Ec2BuilderFleet(Construct):
         )
         self._host.grant_boot(role)
         self.certificates.grant_serve(role)
-        self._lifecycle.grant_answer_hooks(role)
+        self._lifecycle.grant_membership(role)
         # AWS's managed policy for Session Manager would add parameters, patches and inventory. These calls take no
         # resource: https://docs.aws.amazon.com/systems-manager/latest/userguide/getting-started-create-iam-instance-profile.html
         iam.Grant.add_to_principal(grantee=role, actions=list(_SESSION_MANAGER_ACTIONS), resource_arns=["*"])

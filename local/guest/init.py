@@ -1,7 +1,7 @@
-"""The init of a builder: makes the namespaces look like a fresh instance, and runs its user data.
+"""The init of a builder: makes the namespaces look like an instance, runs its user data or starts its enabled units.
 
-Takes the path of a plan, a JSON file as `local.builder` writes it, and reports `ready` or what failed on the file
-descriptor that the plan names. SIGTERM stops the units in order.
+Takes the path of a plan, a JSON file as `local.builder` writes it, and a file descriptor on which it reports when the
+user data's script began, then `ready` or what failed. SIGTERM stops the units in order.
 """
 
 import email
@@ -20,32 +20,50 @@ from pathlib import Path
 from typing import Any
 
 from local.guest import imds, units
+from local.guest.volume import Volume
 
 CONTROL_SOCKET = Path("/run/systemctl.sock")
 METADATA_CHANGES = "metadata.json"
 """The file in the builder's directory with what the metadata service says differently since the boot."""
 
+LOADER_STARTED = "the user data's script began at "
+"""What the report says before the time, `time.monotonic`, which is the same on both sides."""
+
+_FIRST_BOOT_DONE = "first-boot-done"
 _OVERLAID = ("/etc", "/opt", "/usr")
+_STORE = "/var/lib/buildkit"
+_VOLUME = "/dev/sdb"
+_SHELL = ("/bin/bash", "-euc")
 _SHIMS = Path(__file__).parent / "shims"
 
 
 def main() -> None:
     """Boot, then serve `systemctl` until SIGTERM."""
     plan = json.loads(Path(sys.argv[1]).read_text())
-    report = os.fdopen(plan["report_fd"], "w")
+    report = os.fdopen(int(sys.argv[2]), "w")
     manager = units.UnitManager(log=lambda words: print(words, flush=True))
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Opened now: the builder's own mounts may cover it.
     directory = os.open(plan["directory"], os.O_RDONLY | os.O_DIRECTORY)
+    first_boot_done = Path(plan["directory"], _FIRST_BOOT_DONE)
+    first_boot = not first_boot_done.exists()
+    first_boot_done.touch()
+    volume = Volume(Path(plan["volume"])) if plan["volume"] else None
     try:
-        _mount_file_systems(Path(plan["directory"]))
+        _mount_file_systems(Path(plan["directory"]), volume)
         _connect(plan["address"], plan["gateway"])
         imds.serve(lambda: {**plan["metadata"], **_metadata_changes(directory)})
         _install_shims(plan["aws"])
         _serve_systemctl(manager)
-        _run_user_data(plan["user_data"], plan["environment"])
+        if first_boot:
+            _forget_units()
+            _run(*_SHELL, plan["image_change"])
+            report.write(f"{LOADER_STARTED}{time.monotonic()}\n")
+            _run_user_data(plan["user_data"], plan["environment"])
+        else:
+            manager.start_target("multi-user.target")
     except Exception as error:  # noqa: BLE001 - whatever it is, the other side must hear of it
         report.write(f"failed: {error}\n")
         report.close()
@@ -54,6 +72,9 @@ def main() -> None:
     report.close()
     stop.wait()
     manager.stop_all()
+    if volume:
+        _run("umount", _STORE)
+        volume.detach()
 
 
 def _metadata_changes(directory: int) -> dict[str, str | None]:
@@ -65,21 +86,25 @@ def _metadata_changes(directory: int) -> dict[str, str | None]:
         return {}
 
 
-def _mount_file_systems(directory: Path) -> None:
+def _mount_file_systems(directory: Path, volume: Volume | None) -> None:
     # The instance's own disks: changes go to the builder's directory, the machine's files stay as they are.
     resolver = Path("/etc/resolv.conf").read_text()
-    for target in _OVERLAID:
+    for target in (*_OVERLAID, "/dev") if volume else _OVERLAID:
         upper, work = (directory / kind / target.strip("/") for kind in ("upper", "work"))
-        upper.mkdir(parents=True)
-        work.mkdir(parents=True)
+        upper.mkdir(parents=True, exist_ok=True)
+        work.mkdir(parents=True, exist_ok=True)
         options = f"lowerdir={target},upperdir={upper},workdir={work}"
         _run("mount", "-t", "overlay", "-o", options, "overlay", target)
     Path("/etc/resolv.conf").unlink()
     Path("/etc/resolv.conf").write_text(resolver)
     _run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run")
-    for target in ("/var/lib/buildkit", "/var/lib/cni", "/tmp"):  # noqa: S108 - the builder's own
+    if volume:
+        Path(_VOLUME).unlink(missing_ok=True)
+        Path(_VOLUME).symlink_to(volume.path)
+    stores = () if volume else (_STORE,)
+    for target in (*stores, "/var/lib/cni", "/tmp"):  # noqa: S108 - the builder's own
         source = directory / target.strip("/")
-        source.mkdir(parents=True)
+        source.mkdir(parents=True, exist_ok=True)
         Path(target).mkdir(parents=True, exist_ok=True)
         _run("mount", "--bind", str(source), target)
 
@@ -93,6 +118,12 @@ def _connect(address: str, gateway: str) -> None:
     _run("ip", "address", "add", address, "dev", "eth0")
     _run("ip", "link", "set", "eth0", "up")
     _run("ip", "route", "add", "default", "via", gateway)
+
+
+def _forget_units() -> None:
+    # This machine's own are none of the builder's.
+    shutil.rmtree(units.UNIT_DIRECTORY)
+    units.UNIT_DIRECTORY.mkdir()
 
 
 def _install_shims(aws: str) -> None:
@@ -153,8 +184,11 @@ def _systemctl(manager: units.UnitManager, verb: str, words: Sequence[str]) -> i
         case "daemon-reload":
             return 0  # units are read when they are started
         case "enable" | "start":
-            for name in names if verb == "start" or "--now" in words else []:
-                manager.start(name)
+            for name in names:
+                if verb == "enable":
+                    manager.enable(name)
+                if verb == "start" or "--now" in words:
+                    manager.start(name)
             return 0
         case "stop":
             for name in names:

@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,10 +17,10 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin"
 """The search path that systemd gives to services."""
 
 _HEEDED = {
-    "Unit": {"Requires", "After", "Before", "Wants", "Description", "Documentation"},
+    "Unit": {"Requires", "After", "Before", "Wants", "Description", "Documentation", "RequiresMountsFor"},
     "Service": {
         *("Type", "RemainAfterExit", "EnvironmentFile", "ExecStart", "ExecStop", "SuccessExitStatus"),
-        *("Restart", "RestartSec", "TimeoutStopSec", "KillMode", "WorkingDirectory"),
+        *("Restart", "RestartSec", "TimeoutStartSec", "TimeoutStopSec", "KillMode", "WorkingDirectory"),
     },
     "Install": {"WantedBy"},
 }
@@ -83,35 +84,61 @@ class Unit:
 
 
 class UnitManager:
-    """Starts, restarts and stops units, and says so to a log."""
+    """Enables, starts, restarts and stops units, and says so to a log."""
 
     def __init__(self, log: Callable[[str], None]) -> None:
         self._log = log
         self._lock = threading.RLock()
+        self._starting: dict[str, threading.RLock] = {}
         self._started: dict[str, Unit] = {}
         self._services: dict[str, _Service] = {}
         self._stopped: dict[str, _Service] = {}
 
+    def enable(self, name: str) -> None:
+        """Let a unit be started at every boot."""
+        for target in Unit(name).words("WantedBy"):
+            wanted = _wanted_by(target)
+            wanted.mkdir(exist_ok=True)
+            link = wanted / name
+            link.unlink(missing_ok=True)
+            link.symlink_to(UNIT_DIRECTORY / name)
+
+    def start_target(self, target: str) -> None:
+        """Start what is enabled for a target; a unit that fails is logged, and the others start."""
+        units = [Unit(path.name) for path in _wanted_by(target).glob("*.service")]
+        for unit in sorted(units, key=lambda unit: sum(other.name in unit.words("After") for other in units)):
+            try:
+                self.start(unit.name)
+            except UnitError as error:
+                self._log(str(error))
+
     def start(self, name: str) -> None:
-        """Start a unit after what it requires; does nothing when it runs.
+        """Start a unit after what it requires, which is started at once; does nothing when it runs.
 
         Raises:
             UnitError: It, or one that it requires, does not start.
         """
         with self._lock:
-            if name in self._started:
+            starting = self._starting.setdefault(name, threading.RLock())
+        with starting:
+            if self.is_active(name):
                 return
             unit = Unit(name)
-            for required in unit.words("Requires"):
-                self.start(required)
+            with ThreadPoolExecutor() as pool:
+                for started in [pool.submit(self.start, required) for required in unit.words("Requires")]:
+                    started.result()
             self._log(f"starting {name}")
+            service = None
             if unit.last("Type", "simple") == "oneshot":
                 for line in unit.lines("ExecStart"):
                     _run(unit, line)
             else:
-                self._services[name] = _Service(unit, self._log)
-                self._stopped.pop(name, None)
-            self._started[name] = unit
+                service = _Service(unit, self._log)
+            with self._lock:
+                self._started[name] = unit
+                if service:
+                    self._services[name] = service
+                    self._stopped.pop(name, None)
 
     def stop(self, name: str) -> None:
         """Stop a unit as its directives say, and wait for it; does nothing when it does not run."""
@@ -133,8 +160,9 @@ class UnitManager:
             self.stop(name)
 
     def is_active(self, name: str) -> bool:
-        """Tell whether a unit is started."""
-        return name in self._started
+        """Tell whether a unit is started and has not ended for good since."""
+        with self._lock:
+            return name in self._started and (name not in self._services or self._services[name].alive)
 
     def has_failed(self, name: str) -> bool:
         """Tell whether a unit had to be killed, or ended with a code that is no success, when it was stopped."""
@@ -150,6 +178,7 @@ class _Service:
         self._stopping = threading.Event()
         self._stop_lock = threading.Lock()
         self.failed = False
+        self.alive = True
         self._process = self._launch()
         self._watcher = threading.Thread(target=self._watch, daemon=True)
         self._watcher.start()
@@ -200,17 +229,31 @@ class _Service:
         while True:
             exit_code = self._process.wait()
             if self._stopping.is_set() or self._unit.last("Restart", "no") != "always":
+                self.alive = False
                 return
             self._log(f"{self._unit.name} ended with code {exit_code}: restarting it")
             time.sleep(float(self._unit.last("RestartSec", "0.1")))
             try:
                 self._process = self._launch()
             except UnitError as error:
+                # As systemd, which tries a few times before it gives up.
                 self._log(str(error))
+                self.alive = False
                 return
 
 
+def _wanted_by(target: str) -> Path:
+    return UNIT_DIRECTORY / f"{target}.wants"
+
+
 def _run(unit: Unit, line: str) -> None:
-    exit_code = subprocess.run(shlex.split(line), env=unit.environment, check=False).returncode
-    if exit_code:
-        raise UnitError(f"{unit.name}: {line} ended with code {exit_code}")
+    limit = unit.last("TimeoutStartSec", "infinity")
+    try:
+        subprocess.run(
+            shlex.split(line),
+            env=unit.environment,
+            check=True,
+            timeout=None if limit == "infinity" else float(limit),
+        )
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+        raise UnitError(f"{unit.name}: {error}") from error

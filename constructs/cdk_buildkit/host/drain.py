@@ -1,5 +1,7 @@
 """Let every build end before its builder does: a daemon that watches for the builder's end and drains it.
 
+It also watches that the builder serves: one that does not, at whatever boot, asks for its replacement.
+
 One path for scale-in, instance refresh, maximum lifetime, spot interruption, rebalancing and the way back to a warm
 pool. It keeps no state: started again in the middle of a drain, it finds from the metadata service and the unit where
 it was. Every line that it prints is a JSON object, for metric filters.
@@ -11,7 +13,6 @@ import enum
 import json
 import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Callable  # noqa: UP035 - generics of collections.abc are read by 3.11 alone
@@ -29,6 +30,9 @@ SIGHT_SECONDS = 60.0
 
 LAUNCHING_ATTEMPTS = 8
 """How often a builder that serves says so, within two minutes: a good builder must not be replaced for a bad moment."""
+
+STARTING_ATTEMPTS = 6
+"""How often a builder that does not serve tries to, within half a minute or more, before it asks to be replaced."""
 
 _UNIT = "buildkitd.service"
 
@@ -69,8 +73,10 @@ class Drain:
         """Serve, drain, and after a stay in the warm pool serve again; returns never."""
         while True:
             self._start_serving()
-            while (cause := rules.cause_of_drain(self.look())) is None:
+            while (cause := rules.cause_of_drain(self.look())) is None and _is_active():
                 time.sleep(POLL_SECONDS)
+            if cause is None:
+                continue
             self._drain(cause)
             while rules.cause_of_drain(self.look()) is not None:
                 time.sleep(POLL_SECONDS)
@@ -84,22 +90,38 @@ class Drain:
         return self._signs
 
     def _start_serving(self) -> None:
-        if rules.cause_of_drain(self.look()) is not None:
+        attempt = 0
+        while rules.cause_of_drain(self.look()) is None and _systemctl("start", _UNIT):
+            attempt += 1
+            _log("does_not_serve", attempt=attempt)
+            if attempt >= STARTING_ATTEMPTS:
+                # User data runs at the first boot alone: at a later one nobody else tells that a unit has failed.
+                self._ask_for_replacement()
+            self._wait(rules.retry_seconds(attempt))
+        if rules.cause_of_drain(self._signs) is not None:
             return
-        if _systemctl("start", _UNIT):
-            sys.exit(f"{_UNIT} does not start")
         # The hook waits for a new builder, and for one that leaves the warm pool; to all others the answer is no.
         for attempt in range(1, LAUNCHING_ATTEMPTS + 1):
             if self._answer(self._fleet.complete, self._launching_hook) is not Answer.FAILED:
                 return
             self._wait(rules.retry_seconds(attempt))
 
+    def _ask_for_replacement(self) -> None:
+        if self._fleet.group is None:
+            return
+        try:
+            self._fleet.ask_for_replacement()
+        except CallError as error:
+            _log("call_failed", error=str(error))
+        else:
+            _log("asked_for_replacement")
+
     def _drain(self, cause: str) -> None:
         started = time.monotonic()
         self._counted_losses = False
         self._last_count = _count_builds()
         _log("drain_started", cause=cause, builds=self._last_count)
-        if _systemctl("is-active", "--quiet", _UNIT) == 0:
+        if _is_active():
             self._leave_target_group()
             self._wait(rules.settling_seconds(self._settling, self._signs.interruption, time.time()))
         stop = subprocess.Popen(["systemctl", "stop", _UNIT])
@@ -203,6 +225,10 @@ def _place() -> tuple[str, str | None]:
 def _count_builds() -> int:
     tables = (path.read_text() for path in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")) if path.exists())
     return rules.count_connections(tables, BUILDKIT_PORT)
+
+
+def _is_active() -> bool:
+    return _systemctl("is-active", "--quiet", _UNIT) == 0
 
 
 def _systemctl(*arguments: str) -> int:

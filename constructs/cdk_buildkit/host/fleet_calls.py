@@ -66,6 +66,17 @@ class Fleet(NamedTuple):
         """
         self._lifecycle("complete-lifecycle-action", hook, "--lifecycle-action-result=CONTINUE")
 
+    def ask_for_replacement(self) -> None:
+        """Tell Auto Scaling that this builder is of no use, which EC2's own checks cannot see.
+
+        Raises:
+            CallError: AWS refused.
+        """
+        _aws(
+            *("autoscaling", "set-instance-health", f"--instance-id={self.instance_id}"),
+            *("--health-status=Unhealthy", "--no-should-respect-grace-period"),
+        )
+
     @property
     def _target(self) -> str:
         return f"Id={self.instance_id}"
