@@ -5,7 +5,7 @@ BIN := .venv/bin
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: install check test synth local lock clean
+.PHONY: install check test synth local bench-boot lock clean
 
 install: .venv/installed
 
@@ -31,7 +31,7 @@ check: install
 	ruff format --check .
 	ruff check .
 	mypy
-	shellcheck --shell=bash constructs/cdk_buildkit/host/*.sh .ci/run local/guest/shims/dnf
+	shellcheck --shell=bash constructs/cdk_buildkit/host/*.sh .ci/run local/guest/shims/dnf local/virtual_machine/*.sh bench/*.sh
 	CDK_VALIDATION=false cdk synth --quiet
 	cfn-lint cdk.out/*.template.json
 
@@ -41,6 +41,10 @@ test: install
 
 local: install
 	$(BIN)/python -m local
+
+bench-boot: install
+	$(BIN)/python -m local.toolchain >/dev/null
+	$(BIN)/python -m local.sandbox python -m bench.boot
 
 lock: install
 	$(COMPILE) pyproject.toml --group dev --upgrade --output-file requirements-dev.txt

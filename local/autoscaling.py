@@ -20,7 +20,7 @@ _NO_ACTION = "No active Lifecycle Action found with instance ID {}"
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """One call of a host: when (`time.monotonic`), what, for which instance and hook, and what came of it."""
+    """One call of a host: when (`time.monotonic`), what, for which instance and hook, its result, and the answer."""
 
     at: float
     action: str
@@ -117,7 +117,7 @@ class AutoScaling:
         action = parameters["Action"]
         instance_id = parameters.get("InstanceId") or parameters.get("Targets.member.1.Id", "")
         hook = parameters.get("LifecycleHookName", "")
-        result = parameters.get("LifecycleActionResult", "")
+        result = parameters.get("LifecycleActionResult") or parameters.get("HealthStatus", "")
         with self._lock:
             refused = self._refusals_left > 0
             self._refusals_left -= refused

@@ -41,7 +41,7 @@ class InstanceProfile:
 
 
 class Builder:
-    """One instance. Made in a sandbox; `destroy` loses its disks, `drain` lets its builds end first.
+    """One instance, switched off at first. Made in a sandbox; `destroy` loses its disks.
 
     `loader_started` is when its first boot came to the user data's script (`time.monotonic`).
 
@@ -54,10 +54,7 @@ class Builder:
         environment: What the host's environment file says differently here.
         group_name: The Auto Scaling group that its tags name. Default: it is in none.
         image_change: A shell line that makes its image differ from this machine's, run once. Default: it does not.
-        volume_bytes: The size of a volume for the store, as /dev/sdb. Default: it finds its store mounted.
-
-    Raises:
-        BuilderError: It did not boot.
+        volume: The file of a volume for the store, as /dev/sdb. Default: it finds its store mounted.
     """
 
     def __init__(
@@ -71,7 +68,7 @@ class Builder:
         environment: Mapping[str, str],
         group_name: str | None = None,
         image_change: str = "",
-        volume_bytes: int | None = None,
+        volume: Path | None = None,
     ) -> None:
         self._vpc = vpc
         self._number = next(_numbers)
@@ -83,10 +80,6 @@ class Builder:
         self._metadata_changes: dict[str, str | None] = {}
         self.set_metadata("meta-data/tags/instance/aws:autoscaling:groupName", group_name)
         self.console = directory / f"{self.instance_id}.log"
-        self.volume = self._directory / "volume" if volume_bytes else None
-        if self.volume:
-            self.volume.touch()
-            os.truncate(self.volume, volume_bytes or 0)
         self._plan = self._directory / "plan.json"
         self._plan.touch(mode=0o600)
         self._plan.write_text(
@@ -98,7 +91,7 @@ class Builder:
                     "user_data": user_data,
                     "environment": dict(environment),
                     "image_change": image_change,
-                    "volume": str(self.volume) if self.volume else None,
+                    "volume": str(volume) if volume else None,
                     "aws": shutil.which("aws", path=str(Path(sys.executable).parent)),
                     "metadata": metadata(
                         instance_id=self.instance_id,
@@ -110,7 +103,6 @@ class Builder:
             )
         )
         self.loader_started = 0.0
-        self.power_on()
 
     def set_metadata(self, path: str, value: str | None) -> None:
         """Let the metadata service answer differently from now on; None takes the path away."""

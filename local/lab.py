@@ -75,7 +75,7 @@ class Lab:
         *,
         group_name: str | None = None,
         image_change: str = "",
-        volume_bytes: int | None = None,
+        volume: Path | None = None,
     ) -> Builder:
         """Boot a fresh builder from the fleet's launch template; `destroy` is the caller's.
 
@@ -85,14 +85,37 @@ class Lab:
             environment: What its environment file says differently.
             group_name: The Auto Scaling group that its tags name. Default: it is in none.
             image_change: A shell line that makes its image differ from this machine's.
-            volume_bytes: The size of its store's volume. Default: it finds its store mounted.
+            volume: The file of its store's volume. Default: it finds its store mounted.
         """
         self._progress(f"booting a fresh builder of {fleet} from its launch template's user data")
+        builder = self.instance(
+            fleet,
+            user_data=self.deployment.launch_template(fleet, architecture).user_data,
+            environment=environment,
+            group_name=group_name,
+            image_change=image_change,
+            volume=volume,
+        )
+        builder.power_on()
+        return builder
+
+    def instance(
+        self,
+        fleet: str,
+        *,
+        user_data: str,
+        environment: Mapping[str, str] | None = None,
+        group_name: str | None = None,
+        image_change: str = "",
+        volume: Path | None = None,
+    ) -> Builder:
+        """Return a builder of the fleet with any user data, which is not switched on yet; see `boot`."""
+        self.authority(fleet)
         credentials = self.credentials(fleet)
         return Builder(
             self.vpc,
             self._directory / "builders",
-            user_data=self.deployment.launch_template(fleet, architecture).user_data,
+            user_data=user_data,
             profile=InstanceProfile(role_name=credentials["RoleName"], credentials=credentials),
             region=REGION,
             environment={
@@ -102,7 +125,7 @@ class Lab:
             },
             group_name=group_name,
             image_change=image_change,
-            volume_bytes=volume_bytes,
+            volume=volume,
         )
 
     @contextmanager

@@ -1,7 +1,9 @@
 """A rehearsal of a fleet's life: real builders of a deployed fleet, behind a balancer, in a group."""
 
 import json
+import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Self
 
 from local.autoscaling import AutoScaling
@@ -62,9 +64,7 @@ class Fleet:
         self.group.close()
         self.balancer.close()
 
-    def boot(
-        self, environment: Mapping[str, str], *, image_change: str = "", volume_bytes: int | None = None
-    ) -> Builder:
+    def boot(self, environment: Mapping[str, str], *, image_change: str = "", volume: Path | None = None) -> Builder:
         """Boot a builder of the group, which is not behind the balancer yet."""
         services = ("AUTO_SCALING", "ELASTIC_LOAD_BALANCING_V2")
         endpoints = {f"AWS_ENDPOINT_URL_{service}": self.group.endpoint for service in services}
@@ -73,7 +73,7 @@ class Fleet:
             environment={**endpoints, **environment},
             group_name=self.group.name,
             image_change=image_change,
-            volume_bytes=volume_bytes,
+            volume=volume,
         )
 
     def launch(
@@ -81,11 +81,11 @@ class Fleet:
         environment: Mapping[str, str] | None = None,
         *,
         image_change: str = "",
-        volume_bytes: int | None = None,
+        volume: Path | None = None,
     ) -> Builder:
         """Launch a builder and wait until it gets builds."""
         given = {**self._environment, **(environment or {})}
-        builder = self.group.launch(lambda: self.boot(given, image_change=image_change, volume_bytes=volume_bytes))
+        builder = self.group.launch(lambda: self.boot(given, image_change=image_change, volume=volume))
         self._builders.append(builder)
         return builder
 
@@ -106,3 +106,18 @@ def events(builder: Builder) -> list[dict[str, Any]]:
     """Return what a builder's drain has logged."""
     lines = builder.console.read_text(errors="replace").splitlines()
     return [json.loads(line) for line in lines if line.startswith('{"event": ')]
+
+
+def wait_for_event(builder: Builder, name: str, seconds: float = 30) -> dict[str, Any]:
+    """Return the first event of that name which a builder's drain logs.
+
+    Raises:
+        TimeoutError: It logs none.
+    """
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        for event in events(builder):
+            if event["event"] == name:
+                return event
+        time.sleep(0.1)
+    raise TimeoutError(f"no {name} in {seconds} s: {builder.console.read_text(errors='replace')}")

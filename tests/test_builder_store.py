@@ -32,7 +32,7 @@ IS_EMPTY = IS_MOUNTED + '[[ -z $(ls -A /var/lib/buildkit) ]]\necho "there is not
 WRITE = "echo kept >/var/lib/buildkit/layer\nsync\n"
 HAS_FAILED = """
 systemctl is-failed builder-store.service
-! mountpoint --quiet /var/lib/buildkit
+mountpoint /var/lib/buildkit && exit 1
 journalctl --no-pager --output=cat --unit=builder-store.service
 """
 
@@ -129,7 +129,7 @@ def test_a_disk_more_than_the_array_has_does_not_cost_the_store(
 
 
 def test_one_disk_of_the_instance_is_the_store_by_itself(machine: VirtualMachine, blank: Disk) -> None:
-    boot(machine, [blank], IS_EMPTY + WRITE + "! test -e /dev/md\n")
+    boot(machine, [blank], IS_EMPTY + WRITE + "[[ ! -e /dev/md ]]\n")
 
     assert "\nkept\n" in boot(machine, [blank], IS_KEPT)
 

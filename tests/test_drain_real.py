@@ -14,13 +14,12 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from local.builder import Builder, BuilderError
 from local.lab import Lab
-from local.rehearsal import FLEET, Fleet, events, target_group_attributes
+from local.rehearsal import FLEET, Fleet, events, target_group_attributes, wait_for_event
 
 QUICK = {"SETTLING_SECONDS": "2", "HEARTBEAT_SECONDS": "2"}
 SPOT = "meta-data/spot/instance-action"
@@ -69,16 +68,6 @@ class Clients:
         return subprocess.run(
             command, env=self._environment, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
-
-
-def wait_for_event(builder: Builder, name: str, seconds: float = 30) -> dict[str, Any]:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        for event in events(builder):
-            if event["event"] == name:
-                return event
-        time.sleep(0.1)
-    raise AssertionError(f"no {name} in {seconds} s: {builder.console.read_text()}")
 
 
 def kill_drain(builder: Builder) -> None:

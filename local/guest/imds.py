@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 from typing import Any
 
 ADDRESS = "169.254.169.254"
@@ -49,7 +50,8 @@ class _Server(ThreadingHTTPServer):
 
     def server_bind(self) -> None:
         self.socket.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, HOP_LIMIT)
-        super().server_bind()
+        # Not as HTTPServer does, which asks the DNS for the name that belongs to the address.
+        TCPServer.server_bind(self)
 
 
 class _Handler(BaseHTTPRequestHandler):

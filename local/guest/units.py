@@ -27,6 +27,11 @@ _HEEDED = {
 _WITHOUT_MEANING_HERE = {
     *("Delegate", "LimitNOFILE", "LimitNPROC", "TasksMax", "OOMScoreAdjust"),
     "StartLimitIntervalSec",  # no limit is kept here
+    *("RuntimeDirectory", "RuntimeDirectoryMode"),  # the script makes it too
+    *("CapabilityBoundingSet", "LockPersonality", "NoNewPrivileges", "PrivateDevices", "PrivateTmp", "ProtectClock"),
+    *("ProtectControlGroups", "ProtectHome", "ProtectHostname", "ProtectKernelLogs", "ProtectKernelModules"),
+    *("ProtectKernelTunables", "ProtectSystem", "RestrictNamespaces", "RestrictRealtime", "RestrictSUIDSGID"),
+    "SystemCallArchitectures",
 }
 
 
@@ -218,7 +223,10 @@ class _Service:
             notifications.bind(address)
             notifications.settimeout(0.2)
             environment: Mapping[str, str] = {**self._unit.environment, "NOTIFY_SOCKET": address}
-            process = subprocess.Popen(shlex.split(line), env=environment, start_new_session=True)
+            try:
+                process = subprocess.Popen(shlex.split(line), env=environment, start_new_session=True)
+            except OSError as error:
+                raise UnitError(f"{self._unit.name}: {error}") from error
             while process.poll() is None:
                 with suppress(TimeoutError):
                     if b"READY=1" in notifications.recv(4096).split(b"\n"):

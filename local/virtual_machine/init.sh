@@ -13,7 +13,7 @@ mkdir /mnt/upper /mnt/work "$root"
 mount -t overlay -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work overlay "$root"
 rm -rf "$root"/etc/systemd/system "$root"/var/lib/buildkit
 mkdir -p "$root"/etc/systemd/system "$root"/host
-mount -t hostfs -o "$machine" none "$root/host"
+mount -t hostfs -o "${machine:?}" none "$root/host"
 cp -R "$root"/host/files/. "$root"
 mount -t sysfs sysfs "$root/sys"
 mount -t devtmpfs devtmpfs "$root/dev"

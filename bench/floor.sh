@@ -1,0 +1,8 @@
+#!/bin/bash
+# The least that a boot has to do: unpack the archive and start the daemon, with all that it needs in place.
+set -euo pipefail
+
+# shellcheck source=/dev/null
+source /etc/cdk-buildkit/environment
+tar --extract --gzip --file "$ARCHIVE" --directory /usr/local
+/usr/local/bin/buildkitd --config /etc/buildkit/buildkitd.toml &
