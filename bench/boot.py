@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Mapping
 from email.mime.multipart import MIMEMultipart
 from email.mime.text import MIMEText
 from pathlib import Path
@@ -18,7 +19,6 @@ from rich.console import Console
 from rich.table import Table
 
 from local.builder import Builder
-from local.certificates import Certificate
 from local.deployment import REPOSITORY
 from local.lab import ARCHITECTURE, Lab
 from local.mutual_tls import client_context, serves
@@ -44,7 +44,7 @@ def main() -> None:
     ):
         lab.deploy()
         user_data = lab.deployment.launch_template(FLEET, ARCHITECTURE).user_data
-        floor_user_data = _floor_user_data(lab.authority(FLEET).issue_server(lab.deployment.domain_name(FLEET)))
+        floor_user_data = _floor_user_data(lab.deployment.server_certificate(FLEET))
         measured = []
         for _ in range(pairs):
             floor = _measure(
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def _measure(lab: Lab, builder: Builder) -> float:
-    context = client_context(lab.issue_client_certificate(FLEET))
+    context = client_context(lab.deployment.client_certificate(FLEET))
     server_name = lab.deployment.domain_name(FLEET)
     served_at = [0.0]
 
@@ -79,10 +79,10 @@ def _measure(lab: Lab, builder: Builder) -> float:
         builder.destroy()
 
 
-def _floor_user_data(certificate: Certificate) -> str:
+def _floor_user_data(certificate: Mapping[str, str]) -> str:
     files = {
         "/etc/cdk-buildkit/environment": "",
-        **{f"/run/buildkit-tls/{name}": content for name, content in certificate.as_secret().items()},
+        **{f"/run/buildkit-tls/{name}": content for name, content in certificate.items()},
         **{f"/etc/buildkit/{path.name}": path.read_text() for path in _HOST.glob("*.toml")},
     }
     write_files = [{"path": path, "content": content, "permissions": "0600"} for path, content in files.items()]

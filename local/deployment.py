@@ -67,10 +67,13 @@ class Deployment:
 
     def client_certificate(self, fleet: str) -> dict[str, str]:
         """Return what the fleet's clients are given: the PEM texts `ca.crt`, `tls.crt` and `tls.key`."""
-        secret = self._output(f"{self._name}-builders-{fleet}", "ClientCertificateSecret")
-        value = self._aws.client("secretsmanager").get_secret_value(SecretId=secret)
-        certificate: dict[str, str] = json.loads(value["SecretString"])
-        return certificate
+        return self._certificate(self._output(f"{self._name}-builders-{fleet}", "ClientCertificateSecret"))
+
+    def server_certificate(self, fleet: str) -> dict[str, str]:
+        """Return what the fleet's builders are given, with the same keys."""
+        resources = self._resources(fleet, "AWS::SecretsManager::Secret")
+        (secret,) = (arn for logical_id, arn in resources.items() if logical_id.startswith("CertificatesServer"))
+        return self._certificate(secret)
 
     def domain_name(self, fleet: str) -> str:
         """Return the fleet's address in the VPC, as its stack's output says."""
@@ -111,19 +114,29 @@ class Deployment:
         return {attribute["Key"]: attribute["Value"] for attribute in attributes["Attributes"]}
 
     def _group(self, fleet: str, architecture: Architecture) -> Any:  # noqa: ANN401 - as boto3 describes it
-        resources = self._aws.client("cloudformation").describe_stack_resources(
-            StackName=f"{self._name}-builders-{fleet}"
-        )["StackResources"]
-        (name,) = (
-            resource["PhysicalResourceId"]
-            for resource in resources
-            if resource["ResourceType"] == "AWS::AutoScaling::AutoScalingGroup"
-            and resource["LogicalResourceId"].startswith(f"Fleet{architecture.construct_id}")
-        )
+        resources = self._resources(fleet, "AWS::AutoScaling::AutoScalingGroup")
+        head = f"Fleet{architecture.construct_id}"
+        (name,) = (name for logical_id, name in resources.items() if logical_id.startswith(head))
         (group,) = self._aws.client("autoscaling").describe_auto_scaling_groups(AutoScalingGroupNames=[name])[
             "AutoScalingGroups"
         ]
         return group
+
+    def _resources(self, fleet: str, kind: str) -> dict[str, str]:
+        """Return the physical ids of the fleet's resources of a type, by logical id."""
+        described = self._aws.client("cloudformation").describe_stack_resources(
+            StackName=f"{self._name}-builders-{fleet}"
+        )["StackResources"]
+        return {
+            resource["LogicalResourceId"]: resource["PhysicalResourceId"]
+            for resource in described
+            if resource["ResourceType"] == kind
+        }
+
+    def _certificate(self, secret: str) -> dict[str, str]:
+        value = self._aws.client("secretsmanager").get_secret_value(SecretId=secret)
+        certificate: dict[str, str] = json.loads(value["SecretString"])
+        return certificate
 
     def _output(self, stack: str, name: str) -> str:
         (described,) = self._aws.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]

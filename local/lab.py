@@ -110,7 +110,6 @@ class Lab:
         volume: Path | None = None,
     ) -> Builder:
         """Return a builder of the fleet with any user data, which is not switched on yet; see `boot`."""
-        self.authority(fleet)
         credentials = self.credentials(fleet)
         return Builder(
             self.vpc,

@@ -3,10 +3,9 @@
 import socket
 import ssl
 import tempfile
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-
-from local.certificates import Certificate
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5)  # HTTP/2's, with empty settings
 _FRAME_HEAD = 9
@@ -14,20 +13,20 @@ _SETTINGS = 4
 _PATIENCE_SECONDS = 5
 
 
-def client_context(certificate: Certificate, *, show: bool = True) -> ssl.SSLContext:
+def client_context(certificate: Mapping[str, str], *, show: bool = True) -> ssl.SSLContext:
     """Return what a client needs for its handshakes.
 
     Args:
-        certificate: Its certificate, with the authority that it trusts.
+        certificate: Its certificate, with the authority that it trusts: `ca.crt`, `tls.crt` and `tls.key`, in PEM.
         show: Whether it shows its certificate.
     """
-    context = ssl.create_default_context(cadata=certificate.ca)
+    context = ssl.create_default_context(cadata=certificate["ca.crt"])
     context.set_alpn_protocols(["h2"])
     if show:
         with tempfile.TemporaryDirectory() as directory:
             pair = Path(directory) / "pair.pem"
             pair.touch(mode=0o600)
-            pair.write_text(certificate.certificate + certificate.key)
+            pair.write_text(certificate["tls.crt"] + certificate["tls.key"])
             context.load_cert_chain(pair)
     return context
 

@@ -56,7 +56,7 @@ def volume(tmp_path: Path) -> Path:
 
 def answers(lab: Lab, builder: Builder, *, show: bool = True) -> bool:
     """Tell whether a builder serves a client, with its certificate or without."""
-    certificate = client_context(lab.issue_client_certificate(FLEET), show=show)
+    certificate = client_context(lab.deployment.client_certificate(FLEET), show=show)
     return serves(builder.address, PORT, lab.deployment.domain_name(FLEET), certificate)
 
 
