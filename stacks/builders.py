@@ -64,6 +64,7 @@ class BuildersStack(Stack):
                 throughput=config.volume.throughput,
             ),
             release=BuildKitRelease(version=buildkit.version, url=buildkit.url, sha256=buildkit.sha256),
+            prove_boot=config.prove_boot,
         )
         for client in config.clients:
             self.fleet.connections.allow_default_port_from(

@@ -42,7 +42,7 @@ class BuilderLaunchTemplate(Construct):
     ) -> None:
         super().__init__(scope, id)
         self.instance_types = capacity.instance_types_for(architecture)
-        self._spot = capacity.spot
+        self.spot = capacity.spot
         root = ec2.BlockDeviceVolume.ebs(20, volume_type=ec2.EbsDeviceVolumeType.GP3, encrypted=True)
         block_devices = [ec2.BlockDevice(device_name="/dev/xvda", volume=root)]
         if not all(map(has_instance_store, self.instance_types)):
@@ -78,7 +78,7 @@ class BuilderLaunchTemplate(Construct):
                 for each in self.instance_types
             ],
             instances_distribution=autoscaling.InstancesDistribution(
-                on_demand_percentage_above_base_capacity=0 if self._spot else 100,
+                on_demand_percentage_above_base_capacity=0 if self.spot else 100,
                 on_demand_allocation_strategy=autoscaling.OnDemandAllocationStrategy.PRIORITIZED,
                 spot_allocation_strategy=autoscaling.SpotAllocationStrategy.PRICE_CAPACITY_OPTIMIZED,
             ),

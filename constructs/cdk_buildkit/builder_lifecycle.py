@@ -1,7 +1,7 @@
 """How builders enter and leave an Auto Scaling group without losing a build: hooks, replacement, their own calls."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jsii
 from aws_cdk import ArnFormat, Aws, Duration, Stack, Tags
@@ -38,6 +38,22 @@ _FLEET_TAG = "cdk-buildkit:fleet"
 _METADATA_TAG_KEY = re.compile(r"(?!(\.{1,2}|_index)$)[0-9A-Za-z+=.,_:@-]+")
 """A key that an instance may have whose metadata has its tags
 (https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/work-with-tags-in-IMDS.html)."""
+
+
+_Hook = autoscaling.CfnAutoScalingGroup.LifecycleHookSpecificationProperty
+_LAUNCHING = _Hook(
+    lifecycle_hook_name=LAUNCHING_HOOK,
+    lifecycle_transition="autoscaling:EC2_INSTANCE_LAUNCHING",
+    default_result="ABANDON",
+    heartbeat_timeout=int(BOOT_TIMEOUT.to_seconds()),
+)
+_TERMINATING = _Hook(
+    lifecycle_hook_name=TERMINATING_HOOK,
+    lifecycle_transition="autoscaling:EC2_INSTANCE_TERMINATING",
+    # Either result ends the instance. ABANDON would drop the hooks that an operator has added.
+    default_result="CONTINUE",
+    heartbeat_timeout=int(HEARTBEAT_TIMEOUT.to_seconds()),
+)
 
 
 class BuilderLifecycle(Construct):
@@ -81,25 +97,18 @@ class BuilderLifecycle(Construct):
         }
 
     def manage(self, group: autoscaling.AutoScalingGroup) -> None:
-        """Put the hooks on a group, and let it be known as one of this fleet's."""
+        """Put both hooks on a group, and let it be known as one of this fleet's."""
+        self._add_hooks(group, [_LAUNCHING, _TERMINATING])
+
+    def manage_without_builds(self, group: autoscaling.AutoScalingGroup) -> None:
+        """Do the same to a group whose builders no client reaches: they need not wait for builds at their end."""
+        self._add_hooks(group, [_LAUNCHING])
+
+    def _add_hooks(self, group: autoscaling.AutoScalingGroup, hooks: Sequence[_Hook]) -> None:
         resource = group.node.default_child
         assert isinstance(resource, autoscaling.CfnAutoScalingGroup)  # noqa: S101 - for the type checker
         # In the group itself: hooks that are resources of their own come after its first instances.
-        resource.lifecycle_hook_specification_list = [
-            autoscaling.CfnAutoScalingGroup.LifecycleHookSpecificationProperty(
-                lifecycle_hook_name=LAUNCHING_HOOK,
-                lifecycle_transition="autoscaling:EC2_INSTANCE_LAUNCHING",
-                default_result="ABANDON",
-                heartbeat_timeout=int(BOOT_TIMEOUT.to_seconds()),
-            ),
-            autoscaling.CfnAutoScalingGroup.LifecycleHookSpecificationProperty(
-                lifecycle_hook_name=TERMINATING_HOOK,
-                lifecycle_transition="autoscaling:EC2_INSTANCE_TERMINATING",
-                # Either result ends the instance. ABANDON would drop the hooks that an operator has added.
-                default_result="CONTINUE",
-                heartbeat_timeout=int(HEARTBEAT_TIMEOUT.to_seconds()),
-            ),
-        ]
+        resource.lifecycle_hook_specification_list = list(hooks)
         Tags.of(group).add(_FLEET_TAG, self._tag, apply_to_launched_instances=False)
         group.node.add_validation(_TagKeys(resource))
 

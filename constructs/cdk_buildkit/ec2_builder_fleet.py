@@ -14,6 +14,7 @@ from constructs import Construct
 from buildkit_ops.architecture import Architecture
 from buildkit_ops.cache_scope import CacheScope
 from cdk_buildkit.acknowledgements import acknowledge
+from cdk_buildkit.boot_proof import BootProof
 from cdk_buildkit.builder_capacity import BuilderCapacity
 from cdk_buildkit.builder_certificates import BuilderCertificates
 from cdk_buildkit.builder_group import BuilderGroup
@@ -58,6 +59,8 @@ class Ec2BuilderFleet(Construct):
             its AMI's updates. Short enough that no builder outlives its certificate.
         store_volume: The volume for the store of instance types without local NVMe. Default: `StoreVolume()`.
         release: The BuildKit that they run. Default: `BuildKitRelease()`.
+        prove_boot: At a deploy that changes what they are launched from, first boot one builder more and end it; when
+            it does not come to serve, the deploy fails and the running builders stay.
 
     Raises:
         ValueError: There is no cache, a capacity is given for an architecture without a cache, an instance type is
@@ -82,6 +85,7 @@ class Ec2BuilderFleet(Construct):
         max_instance_lifetime: Duration = Duration.days(14),  # noqa: B008 - an immutable value
         store_volume: StoreVolume | None = None,
         release: BuildKitRelease | None = None,
+        prove_boot: bool = True,
     ) -> None:
         super().__init__(scope, id)
         self.architectures = tuple(caches)
@@ -121,6 +125,9 @@ class Ec2BuilderFleet(Construct):
         self._connections = ec2.Connections(
             security_groups=[self._load_balancer.security_group],
             default_port=ec2.Port.tcp_range(min(ports), max(ports)),
+        )
+        self._boot_proof = (
+            BootProof(self, "BootProof", vpc=vpc, lifecycle=self._lifecycle, role=self.role) if prove_boot else None
         )
         for architecture, cache in caches.items():
             self._add_builders(architecture, cache)
@@ -191,6 +198,8 @@ class Ec2BuilderFleet(Construct):
         )
         # A builder that boots before its role may do anything is abandoned.
         builders.node.add_dependency(self.role)
+        if self._boot_proof:
+            builders.node.add_dependency(self._boot_proof.prove(architecture, launch_template))
 
     def _environment(
         self, architecture: Architecture, cache: CacheBucket, target_group: elbv2.INetworkTargetGroup

@@ -194,6 +194,7 @@ class FleetConfig:
         spot: Run them on spot capacity.
         ami: AMI of an architecture. Without one, the latest Amazon Linux 2023 at each launch.
         volume: The store's volume.
+        prove_boot: Let a deploy that changes what builders are launched from boot one more of them first, or fail.
     """
 
     cache: ScopesConfig
@@ -211,6 +212,7 @@ class FleetConfig:
     spot: bool = _CAPACITY.spot
     ami: Mapping[Architecture, AmiId] = field(default_factory=dict)
     volume: VolumeConfig = field(default_factory=VolumeConfig)
+    prove_boot: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
