@@ -4,13 +4,11 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qsl
 
 from local.balancer import Balancer
 from local.builder import Builder
+from local.query_api import QueryApi, RefusedCallError
 
 _PATIENCE_SECONDS = 60
 _STATE = "meta-data/autoscaling/target-lifecycle-state"
@@ -60,10 +58,8 @@ class AutoScaling:
         self._lock = threading.Lock()
         self._actions: dict[tuple[str, str], _Action] = {}
         self._refusals_left = 0
-        server = ThreadingHTTPServer((host, 0), type("Handler", (_Handler,), {"group": self}))
-        self.endpoint = f"http://{host}:{server.server_port}"
-        self._server = server
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        self._api = QueryApi(host, self._answer)
+        self.endpoint = self._api.endpoint
 
     def launch(self, boot: Callable[[], Builder]) -> Builder:
         """Launch a builder, wait for its answer to the launching hook and put it behind the balancer.
@@ -109,11 +105,9 @@ class AutoScaling:
 
     def close(self) -> None:
         """Stop listening."""
-        self._server.shutdown()
-        self._server.server_close()
+        self._api.close()
 
-    def answer(self, parameters: Mapping[str, str]) -> tuple[HTTPStatus, str]:
-        """Return the answer to a call in AWS's query protocol: a status and XML."""
+    def _answer(self, parameters: Mapping[str, str]) -> dict[str, Any]:
         action = parameters["Action"]
         instance_id = parameters.get("InstanceId") or parameters.get("Targets.member.1.Id", "")
         hook = parameters.get("LifecycleHookName", "")
@@ -133,16 +127,8 @@ class AutoScaling:
             )
         )
         if error:
-            code = "AccessDenied" if refused else "ValidationError"
-            return HTTPStatus.BAD_REQUEST, (
-                f"<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>{error}</Message></Error>"
-                "</ErrorResponse>"
-            )
-        body = (
-            f"<{action}Response><{action}Result>{self._body(action, instance_id)}</{action}Result>"
-            f"<ResponseMetadata><RequestId>1</RequestId></ResponseMetadata></{action}Response>"
-        )
-        return HTTPStatus.OK, body
+            raise RefusedCallError("AccessDenied" if refused else "ValidationError", error)
+        return self._result(action, instance_id)
 
     def _perform(self, action: str, instance_id: str, hook: str, result: str) -> str | None:
         match action:
@@ -163,13 +149,11 @@ class AutoScaling:
                 return f"{action} has no meaning here"
         return None
 
-    def _body(self, action: str, instance_id: str) -> str:
+    def _result(self, action: str, instance_id: str) -> dict[str, Any]:
         if action != "DescribeTargetHealth":
-            return ""
-        return (
-            f"<TargetHealthDescriptions><member><Target><Id>{instance_id}</Id></Target><TargetHealth>"
-            f"<State>{self._balancer.state(instance_id)}</State></TargetHealth></member></TargetHealthDescriptions>"
-        )
+            return {}
+        state = {"State": self._balancer.state(instance_id)}
+        return {"TargetHealthDescriptions": [{"Target": {"Id": instance_id}, "TargetHealth": state}]}
 
     def _action(self, instance_id: str, hook: str) -> _Action:
         with self._lock:
@@ -180,19 +164,3 @@ class AutoScaling:
         if not action.completed.wait(seconds):
             raise TimeoutError(f"{instance_id} did not answer the hook {hook} in {seconds} s")
         return action.result
-
-
-class _Handler(BaseHTTPRequestHandler):
-    group: AutoScaling
-
-    def do_POST(self) -> None:
-        form = self.rfile.read(int(self.headers["Content-Length"])).decode()
-        status, body = self.group.answer(dict(parse_qsl(form)))
-        self.send_response(status)
-        self.send_header("Content-Type", "text/xml")
-        self.send_header("Content-Length", str(len(body.encode())))
-        self.end_headers()
-        self.wfile.write(body.encode())
-
-    def log_message(self, *_: Any) -> None:  # noqa: ANN401 - the calls are recorded
-        return

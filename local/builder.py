@@ -117,7 +117,25 @@ class Builder:
         Raises:
             BuilderError: The first boot failed. At a later one it is there, whatever became of its units.
         """
+        self.start_boot()
+        with self._report as report:
+            while (words := report.readline().strip()).startswith(LOADER_STARTED):
+                self.loader_started = float(words.removeprefix(LOADER_STARTED))
+        if words != "ready":
+            self.destroy()
+            raise BuilderError(
+                f"a builder did not boot: {words or 'its init died'}; the end of its console {self.console}:\n"
+                + "\n".join(self.console.read_text(errors="replace").splitlines()[-20:])
+            )
+
+    def start_boot(self) -> None:
+        """Do the same, but return while it boots.
+
+        Raises:
+            BuilderError: Its namespaces could not be made.
+        """
         report_read, report_write = os.pipe()
+        self._report = os.fdopen(report_read)
         init = [sys.executable, "-m", "local.guest.init", str(self._plan), str(report_write)]
         with self.console.open("ab") as console:
             self._process = subprocess.Popen(
@@ -131,15 +149,6 @@ class Builder:
         os.close(report_write)
         self._first_process = self._find_first_process()
         self._vpc.connect(self._first_process, str(self._number))
-        with os.fdopen(report_read) as report:
-            while (words := report.readline().strip()).startswith(LOADER_STARTED):
-                self.loader_started = float(words.removeprefix(LOADER_STARTED))
-        if words != "ready":
-            self.destroy()
-            raise BuilderError(
-                f"a builder did not boot: {words or 'its init died'}; the end of its console {self.console}:\n"
-                + "\n".join(self.console.read_text(errors="replace").splitlines()[-20:])
-            )
 
     def power_off(self) -> int:
         """Stop its units in order, as a shutdown does, so that running builds end; its disks stay.
@@ -181,6 +190,7 @@ class Builder:
         """End it at once, as a spot interruption without notice would, and remove its disks."""
         self._process.kill()
         self._process.wait()
+        self._report.close()
         self._wait_for_namespaces()
         subprocess.run(["rm", "-rf", str(self._directory)], check=True)  # hundreds of thousands of files: not in Python
 

@@ -95,7 +95,7 @@ class Deployment:
 
     def launch_template(self, fleet: str, architecture: Architecture) -> LaunchTemplate:
         """Return what the fleet's instances of the architecture are launched from."""
-        specification = self._group(fleet, architecture)["MixedInstancesPolicy"]["LaunchTemplate"][
+        specification = self.mixed_instances_policy(fleet, architecture)["LaunchTemplate"][
             "LaunchTemplateSpecification"
         ]
         (version,) = self._aws.client("ec2").describe_launch_template_versions(
@@ -106,6 +106,10 @@ class Deployment:
             user_data=base64.b64decode(data["UserData"]).decode(),
             instance_profile=data["IamInstanceProfile"]["Arn"].rpartition("/")[2],
         )
+
+    def mixed_instances_policy(self, fleet: str, architecture: Architecture) -> Any:  # noqa: ANN401 - as boto3 describes it
+        """Return what the fleet's group of the architecture launches, as Auto Scaling describes it."""
+        return self._group(fleet, architecture)["MixedInstancesPolicy"]
 
     def target_group_attributes(self, fleet: str, architecture: Architecture) -> dict[str, str]:
         """Return the attributes of the target group that the fleet's builders of the architecture join."""

@@ -79,6 +79,9 @@ class Lab:
     ) -> Builder:
         """Boot a fresh builder from the fleet's launch template; `destroy` is the caller's.
 
+        Raises:
+            BuilderError: It did not boot.
+
         Args:
             fleet: The fleet's name.
             architecture: Whose launch template. The machine stays what it is.
@@ -90,7 +93,7 @@ class Lab:
         self._progress(f"booting a fresh builder of {fleet} from its launch template's user data")
         builder = self.instance(
             fleet,
-            user_data=self.deployment.launch_template(fleet, architecture).user_data,
+            architecture,
             environment=environment,
             group_name=group_name,
             image_change=image_change,
@@ -102,19 +105,20 @@ class Lab:
     def instance(
         self,
         fleet: str,
+        architecture: Architecture = ARCHITECTURE,
         *,
-        user_data: str,
+        user_data: str | None = None,
         environment: Mapping[str, str] | None = None,
         group_name: str | None = None,
         image_change: str = "",
         volume: Path | None = None,
     ) -> Builder:
-        """Return a builder of the fleet with any user data, which is not switched on yet; see `boot`."""
+        """Return the same, but not switched on yet, and with other user data where some is given."""
         credentials = self.credentials(fleet)
         return Builder(
             self.vpc,
             self._directory / "builders",
-            user_data=user_data,
+            user_data=user_data or self.deployment.launch_template(fleet, architecture).user_data,
             profile=InstanceProfile(role_name=credentials["RoleName"], credentials=credentials),
             region=REGION,
             environment={
