@@ -119,7 +119,7 @@ def launches(account: "AutoScalingClient") -> Launches:
 @pytest.fixture
 def resource(account: "AutoScalingClient") -> Iterator[CustomResource]:
     assert account
-    with CustomResource(handler, {"AutoScalingGroupName": GROUP}) as resource:
+    with CustomResource(handler, {"AutoScalingGroup": GROUP}) as resource:
         yield resource
 
 
@@ -145,7 +145,7 @@ def refusing_group(monkeypatch: pytest.MonkeyPatch, account: "AutoScalingClient"
         )
         groups.append(group)
         monkeypatch.setenv("AWS_ENDPOINT_URL_AUTO_SCALING", group.endpoint)
-        return group, CustomResource(handler, {"AutoScalingGroupName": GROUP})
+        return group, CustomResource(handler, {"AutoScalingGroup": GROUP})
 
     yield make
     for group in groups:

@@ -72,7 +72,7 @@ def prover(monkeypatch: pytest.MonkeyPatch, lab: Lab) -> Callable[..., Any]:
         monkeypatch.setenv("AWS_ENDPOINT_URL_AUTO_SCALING", group.endpoint)
         monkeypatch.setenv("NO_PROXY", f"localhost,127.0.0.1,{GATEWAY}")
         try:
-            with CustomResource(handler, {"AutoScalingGroupName": group.name}) as resource:
+            with CustomResource(handler, {"AutoScalingGroup": group.name}) as resource:
                 yield Trial(group, resource, builders)
         finally:
             group.close()

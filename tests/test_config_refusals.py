@@ -27,7 +27,7 @@ REFUSALS = {
         (
             "builders.main.min_capactiy: got an unknown key, allowed cache, clients, compute, "
             "architectures, instance_types, longest_build, max_instance_lifetime_days, certificates, min_capacity, "
-            "max_capacity, spot, ami, volume: did you mean min_capacity?"
+            "max_capacity, spot, ami, volume, prove_boot: did you mean min_capacity?"
         ),
     ),
     "an unknown key that is near to none": (

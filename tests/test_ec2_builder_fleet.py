@@ -44,6 +44,7 @@ def make_fleet(make_app: Callable[[], cdk.App]) -> MakeFleet:
             "record_name": "main",
             "caches": caches,
             "write": MAIN,
+            "prove_boot": False,  # it has groups of its own, and tests of its own
         }
         return Ec2BuilderFleet(stack, "Fleet", **(defaults | props))
 

@@ -64,7 +64,7 @@ def test_an_example_has_its_builders(examples: dict[str, cdk.App], name: str) ->
         stack.stack_name
         for stack in examples[name].synth().stacks
         for resource in stack.template.get("Resources", {}).values()
-        if resource["Type"] == "AWS::AutoScaling::AutoScalingGroup"
+        if resource["Type"] == "AWS::AutoScaling::AutoScalingGroup" and "TargetGroupARNs" in resource["Properties"]
     )
 
     assert groups == BUILDERS[name]

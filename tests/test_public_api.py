@@ -55,7 +55,8 @@ PUBLIC = {
             "certificates: BuilderCertificates | None = None, "
             "capacities: Mapping[Architecture, BuilderCapacity] | None = None, "
             "longest_build: timedelta = timedelta(seconds=3600), max_instance_lifetime: Duration = <Duration>, "
-            "store_volume: StoreVolume | None = None, release: BuildKitRelease | None = None)"
+            "store_volume: StoreVolume | None = None, release: BuildKitRelease | None = None, "
+            "prove_boot: bool = True)"
         ),
         "connections",
         "grant_connect(grantee: IGrantable) -> Grant",

@@ -102,7 +102,7 @@ def test_the_import_example_synthesizes(make_app: Callable[[], cdk.App]) -> None
 
     template = Template.from_stack(stack)
     template.resource_count_is("AWS::S3::Bucket", 2)
-    template.resource_count_is("AWS::AutoScaling::AutoScalingGroup", 2)
+    template.resource_count_is("AWS::ElasticLoadBalancingV2::TargetGroup", 2)
 
 
 def _stand_in_for_the_load_balancer(lab: Lab, directory: Path, builders: dict[Architecture, str]) -> None:

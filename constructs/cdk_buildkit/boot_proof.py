@@ -84,7 +84,7 @@ class BootProof(Construct):
             architecture.construct_id,
             service_token=self._prover.function.function_arn,
             properties={
-                "AutoScalingGroupName": group.auto_scaling_group_name,
+                "AutoScalingGroup": group.auto_scaling_group_name,
                 # The function reads from the group what it launches; these make CloudFormation call it.
                 "LaunchTemplateVersion": launch_template.launch_template.latest_version_number,
                 "InstanceTypes": list(launch_template.instance_types),

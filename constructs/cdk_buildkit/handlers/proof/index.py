@@ -25,7 +25,7 @@ def _provide(event: Mapping[str, Any]) -> Provided:
     group = ProofGroup(
         boto3.client("autoscaling", config=_CONFIG),
         boto3.client("ec2", config=_CONFIG),
-        event["ResourceProperties"]["AutoScalingGroupName"],
+        event["ResourceProperties"]["AutoScalingGroup"],
     )
     trial = BootTrial(group, _patience(os.environ))
     record = Record.parse(event.get("PhysicalResourceId", ""))
