@@ -111,6 +111,11 @@ class Deployment:
         """Return what the fleet's group of the architecture launches, as Auto Scaling describes it."""
         return self._group(fleet, architecture)["MixedInstancesPolicy"]
 
+    def group_name(self, fleet: str, architecture: Architecture) -> str:
+        """Return the name of the fleet's Auto Scaling group of the architecture."""
+        name: str = self._group(fleet, architecture)["AutoScalingGroupName"]
+        return name
+
     def target_group_attributes(self, fleet: str, architecture: Architecture) -> dict[str, str]:
         """Return the attributes of the target group that the fleet's builders of the architecture join."""
         (target_group,) = self._group(fleet, architecture)["TargetGroupARNs"]

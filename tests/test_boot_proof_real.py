@@ -3,6 +3,8 @@
 Run in a sandbox: `python -m local.sandbox pytest tests/test_boot_proof_real.py`.
 """
 
+import json
+import re
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +16,7 @@ import pytest
 from cdk_buildkit.handlers.proof.index import handler
 from local.builder import Builder
 from local.custom_resource import CustomResource
+from local.emulator.aws import Aws
 from local.lab import ARCHITECTURE, Lab
 from local.launching_group import LaunchingGroup
 from local.vpc import GATEWAY
@@ -129,8 +132,10 @@ def test_nothing_is_left_of_a_failed_proof_though_auto_scaling_launches_another_
         assert trial.group.builders == []
 
 
-def test_a_certificate_that_cannot_be_read_fails_the_deploy(prover: Callable[..., Any]) -> None:
-    with prover({"CERTIFICATE_SECRET": "of-another-fleet"}) as trial:
+def test_a_certificate_that_cannot_be_read_fails_the_deploy(prover: Callable[..., Any], lab: Lab) -> None:
+    user_data = lab.deployment.launch_template("pull-requests", ARCHITECTURE).user_data
+    (of_another_fleet,) = re.findall(r"CERTIFICATE_SECRET=(arn:[^\\]+)", user_data)
+    with prover({"CERTIFICATE_SECRET": of_another_fleet}) as trial:
         answer = trial.resource.ask("Create")
 
         builder = trial.builders[0]
@@ -182,6 +187,56 @@ def test_a_launch_that_ec2_refuses_at_first_is_waited_for(prover: Callable[..., 
 
         assert answer["Status"] == "SUCCESS"
         assert trial.group.launches == 1
+
+
+# In the emulated account, whose group has its builder in service as soon as it is wanted
+
+
+def test_the_deployment_ran_the_function_with_its_own_role_for_each_group(lab: Lab) -> None:
+    client = Aws(lab.emulator.endpoint_url).client
+    for fleet in ("main", "pull-requests"):
+        resources = boot_proof(lab, fleet)
+        proofs = [each for each in resources if each["ResourceType"] == "AWS::CloudFormation::CustomResource"]
+        groups = [each for each in resources if each["ResourceType"] == "AWS::AutoScaling::AutoScalingGroup"]
+        for group in groups:
+            name = group["PhysicalResourceId"]
+            (described,) = client("autoscaling").describe_auto_scaling_groups(AutoScalingGroupNames=[name])[
+                "AutoScalingGroups"
+            ]
+            launched = client("ec2").describe_instances(
+                Filters=[{"Name": "tag:aws:autoscaling:groupName", "Values": [name]}]
+            )["Reservations"]
+            assert described["DesiredCapacity"] == 0
+            assert [each["State"]["Name"] for one in launched for each in one["Instances"]] == ["terminated"]
+
+        assert len(proofs) == len(groups) == 2
+        assert all(re.fullmatch("proven:[0-9a-f]{64}", each["PhysicalResourceId"]) for each in proofs)
+
+
+def test_the_functions_role_cannot_resize_the_fleets_own_group(lab: Lab) -> None:
+    client = Aws(lab.emulator.endpoint_url).client
+    (function,) = (
+        each["PhysicalResourceId"] for each in boot_proof(lab, FLEET) if each["ResourceType"] == "AWS::Lambda::Function"
+    )
+    group = lab.deployment.group_name(FLEET, ARCHITECTURE)
+
+    def invoke(event: Any, _: object) -> None:  # noqa: ANN401 - CloudFormation's
+        client("lambda").invoke(FunctionName=function, Payload=json.dumps(event).encode())
+
+    with CustomResource(invoke, {"AutoScalingGroup": group}) as resource:
+        answer = resource.ask("Delete", "proven:")
+
+    assert answer["Reason"].startswith("ClientError: An error occurred (AccessDenied) when calling the SetDesiredCap")
+
+
+def boot_proof(lab: Lab, fleet: str) -> list[Any]:
+    """The resources of a fleet's proof."""
+    resources = (
+        Aws(lab.emulator.endpoint_url)
+        .client("cloudformation")
+        .describe_stack_resources(StackName=f"buildkit-builders-{fleet}")["StackResources"]
+    )
+    return [each for each in resources if each["LogicalResourceId"].startswith("FleetBootProof")]
 
 
 @contextmanager
