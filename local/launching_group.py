@@ -117,6 +117,7 @@ class LaunchingGroup:
             "MinSize": 0,
             "MaxSize": 1,
             "MixedInstancesPolicy": self._policy,
+            "VPCZoneIdentifier": "subnet-0",
             "Instances": [
                 {"InstanceId": each.builder.instance_id, "LifecycleState": each.state, "HealthStatus": "Healthy"}
                 for each in self._instances

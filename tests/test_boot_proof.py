@@ -121,6 +121,7 @@ def test_what_is_launched_differently_asks_for_a_proof(make_template: MakeTempla
     assert former["Properties"]["LaunchTemplateVersion"]["Fn::GetAtt"][1] == "LatestVersionNumber"
     assert proof["Properties"]["InstanceTypes"] == ["c7gd.4xlarge"]
     assert (former["Properties"]["Spot"], proof["Properties"]["Spot"]) == (False, True)
+    assert len(former["Properties"]["Subnets"]) == 2
 
 
 def test_the_proof_waits_for_what_a_boot_needs(template: Template) -> None:

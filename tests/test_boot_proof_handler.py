@@ -219,6 +219,20 @@ def test_other_instance_types_are_proven(
     assert launches() == 2
 
 
+def test_other_subnets_are_proven(account: "AutoScalingClient", resource: CustomResource, launches: Launches) -> None:
+    first = resource.ask("Create")["PhysicalResourceId"]
+    (_, second, *_) = boto3.client("ec2").describe_subnets()["Subnets"]
+    (template,) = boto3.client("ec2").describe_launch_templates(LaunchTemplateNames=["builders"])["LaunchTemplates"]
+    account.update_auto_scaling_group(
+        AutoScalingGroupName=GROUP,
+        VPCZoneIdentifier=second["SubnetId"],
+        MixedInstancesPolicy=policy(template["LaunchTemplateId"], "1"),  # the emulator forgets it otherwise
+    )
+
+    assert resource.ask("Update", first)["PhysicalResourceId"] != first
+    assert launches() == 2
+
+
 # The ways back
 
 

@@ -27,8 +27,8 @@ class BootProof(Construct):
     with the same role, tags and launching hook, which it answers once it serves or when its boot fails. It joins no
     target group. A deploy fails when it does not serve, and what depends on the proof stays as it was.
 
-    A proof is made when the launch template, the instance types or the purchase option have changed. The AMI that
-    `latest` stands for changes without a deploy, and so without a proof.
+    A proof is made when the launch template, the instance types, the purchase option or the subnets have changed. The
+    AMI that `latest` stands for changes without a deploy, and so without a proof.
 
     Args:
         vpc: Where the builders run, in its private subnets with egress.
@@ -77,6 +77,7 @@ class BootProof(Construct):
 
     def prove(self, architecture: Architecture, launch_template: BuilderLaunchTemplate) -> CustomResource:
         """Return the proof that builders boot from a launch template, for others to depend on."""
+        subnets = self._vpc.select_subnets(subnet_type=SUBNETS.subnet_type)
         group = self._create_group(architecture, launch_template)
         self._grant_set_capacity(group)
         proof = CustomResource(
@@ -89,6 +90,7 @@ class BootProof(Construct):
                 "LaunchTemplateVersion": launch_template.launch_template.latest_version_number,
                 "InstanceTypes": list(launch_template.instance_types),
                 "Spot": launch_template.spot,
+                "Subnets": subnets.subnet_ids,
             },
         )
         resource = proof.node.default_child
@@ -96,7 +98,6 @@ class BootProof(Construct):
         # CDK writes its `service_timeout` as a string, of which CloudFormation's schema disapproves.
         resource.add_property_override("ServiceTimeout", _ANSWER_SECONDS)
         # A VPC of the same stack gets its routes after its subnets.
-        subnets = self._vpc.select_subnets(subnet_type=SUBNETS.subnet_type)
         proof.node.add_dependency(subnets.internet_connectivity_established)
         return proof
 

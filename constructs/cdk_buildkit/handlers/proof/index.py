@@ -17,7 +17,7 @@ _CONFIG = Config(retries={"mode": "standard", "max_attempts": 10})
 
 
 def handler(event: Mapping[str, Any], _context: object) -> None:
-    """Boot a builder of what the group launches, unless the resource's id says that it has booted; at its end, none."""
+    """Prove what the group launches, unless the physical id says that it is proven, and leave the group empty."""
     answer(event, os.environ["LOG_GROUP"], _provide)
 
 

@@ -1,8 +1,9 @@
 """The Auto Scaling group in which the builder under proof is launched, and what it is launched from."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from botocore.exceptions import ClientError
 
@@ -14,9 +15,11 @@ if TYPE_CHECKING:
     from mypy_boto3_autoscaling.type_defs import AutoScalingGroupTypeDef
     from mypy_boto3_ec2 import EC2Client
 
-_PASSING = {"ScalingActivityInProgress", "ResourceContention", "AccessDenied"}
-"""Why Auto Scaling may refuse for a moment: other activities are in the way, or it does not know yet the function's
-policy, which the same deploy has just changed."""
+_PASSING = {"ScalingActivityInProgress", "ResourceContention", "AccessDenied", "UnauthorizedOperation"}
+"""Why AWS may refuse for a moment: other activities are in the way, or it does not know the function's policy yet, that
+the same deploy has made or changed: https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html"""
+
+_Answer = TypeVar("_Answer")
 
 _ATTEMPTS = 10
 _ATTEMPT_SECONDS = 3
@@ -32,7 +35,7 @@ class Sight:
 
 
 class ProofGroup:
-    """A group of no instance or one.
+    """A group of no instance or one. A call that AWS refuses is made again while the refusal may pass.
 
     Args:
         autoscaling: Auto Scaling.
@@ -62,7 +65,8 @@ class ProofGroup:
 
     def activities(self) -> list[Activity]:
         """Return its scaling activities, the latest first."""
-        pages = self._autoscaling.get_paginator("describe_scaling_activities").paginate(AutoScalingGroupName=self.name)
+        paginator = self._autoscaling.get_paginator("describe_scaling_activities")
+        pages = _patiently(lambda: list(paginator.paginate(AutoScalingGroupName=self.name)))
         return [
             Activity(
                 activity_id=each["ActivityId"],
@@ -75,23 +79,17 @@ class ProofGroup:
         ]
 
     def set_capacity(self, capacity: int) -> None:
-        """Ask for so many instances; again, while the refusal may pass.
+        """Ask for so many instances.
 
         Raises:
             ClientError: Auto Scaling refuses.
         """
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                self._autoscaling.set_desired_capacity(AutoScalingGroupName=self.name, DesiredCapacity=capacity)
-            except ClientError as error:
-                if error.response["Error"]["Code"] not in _PASSING or attempt == _ATTEMPTS:
-                    raise
-                time.sleep(_ATTEMPT_SECONDS)
-            else:
-                return
+        _patiently(
+            lambda: self._autoscaling.set_desired_capacity(AutoScalingGroupName=self.name, DesiredCapacity=capacity)
+        )
 
     def fingerprint(self) -> str:
-        """Return the fingerprint of what it launches: the launch template's data, instance types, purchase options.
+        """Return the fingerprint of what it launches, and where.
 
         Raises:
             ProofError: There is no such group.
@@ -102,12 +100,31 @@ class ProofGroup:
         policy = group["MixedInstancesPolicy"]
         launch_template = policy["LaunchTemplate"]
         source = launch_template["LaunchTemplateSpecification"]
-        (version,) = self._ec2.describe_launch_template_versions(
-            LaunchTemplateId=source["LaunchTemplateId"], Versions=[source["Version"]]
+        (version,) = _patiently(
+            lambda: self._ec2.describe_launch_template_versions(
+                LaunchTemplateId=source["LaunchTemplateId"], Versions=[source["Version"]]
+            )
         )["LaunchTemplateVersions"]
-        differently = [launch_template.get("Overrides", []), policy.get("InstancesDistribution", {})]
-        return fingerprint(version["LaunchTemplateData"], differently)
+        return fingerprint(
+            launch_template_data=version["LaunchTemplateData"],
+            overrides=launch_template.get("Overrides", []),
+            distribution=policy.get("InstancesDistribution", {}),
+            subnets=sorted(group["VPCZoneIdentifier"].split(",")),
+        )
 
     def _describe(self) -> "AutoScalingGroupTypeDef | None":
-        groups = self._autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[self.name])["AutoScalingGroups"]
+        groups = _patiently(lambda: self._autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[self.name]))[
+            "AutoScalingGroups"
+        ]
         return groups[0] if groups else None
+
+
+def _patiently(call: Callable[[], _Answer]) -> _Answer:
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return call()
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in _PASSING:
+                raise
+        time.sleep(_ATTEMPT_SECONDS)
+    return call()

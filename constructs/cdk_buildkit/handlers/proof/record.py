@@ -38,14 +38,13 @@ class Record:
         return f"{_HEAD}:{','.join(self.fingerprints)}"
 
 
-def fingerprint(launch_template_data: object, overrides: object) -> str:
-    """Return what is different when a builder is launched from anything else.
+def fingerprint(**launched: object) -> str:
+    """Return what is different when a builder is launched in any other way.
 
-    The launch template's version is no part of it: a rollback makes a new version of the former data.
+    The launch template's version must be no part of it: a rollback makes a new version of the former data.
 
     Args:
-        launch_template_data: As EC2 describes it.
-        overrides: What the group launches differently, as Auto Scaling describes it.
+        launched: What is launched and how, as AWS describes it.
     """
-    text = json.dumps([launch_template_data, overrides], sort_keys=True, separators=(",", ":"))
+    text = json.dumps(launched, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()

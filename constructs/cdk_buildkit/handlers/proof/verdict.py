@@ -123,6 +123,7 @@ def no_answer(instance: Instance, seconds: float) -> BootError:
 
 
 def _where(instance_id: str) -> str:
+    # https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_GetConsoleOutput.html has the hour.
     return (
         "Its console says why, for an hour after its end: aws ec2 get-console-output --output text --instance-id "
         f"{instance_id}. Mend it and deploy again. {_SKIP}"
