@@ -57,9 +57,7 @@ def prover(monkeypatch: pytest.MonkeyPatch, lab: Lab) -> Callable[..., Any]:
             services = ("AUTO_SCALING", "ELASTIC_LOAD_BALANCING_V2")
             endpoints = {f"AWS_ENDPOINT_URL_{service}": group.endpoint for service in services}
             differently = {**endpoints, **(environment or {})}
-            builder = lab.instance(
-                FLEET, environment=differently, group_name=group.name, image_change=image_change
-            )
+            builder = lab.instance(FLEET, environment=differently, group_name=group.name, image_change=image_change)
             builder.start_boot()
             builders.append(builder)
             return builder
