@@ -1,6 +1,6 @@
 #!/bin/bash
 # The second stage of a builder's boot, run once by loader.sh: install what the AMI lacks and BuildKit, then start it.
-# What every boot needs (store, certificate, IMDS rule) is in units that buildkitd.service requires.
+# What every boot needs (store, certificate, firewall) is in units that buildkitd.service requires.
 set -Eeuo pipefail
 trap 'echo "bootstrap.sh failed in line $LINENO: $BASH_COMMAND" >&2' ERR
 
@@ -16,15 +16,20 @@ install_packages() {
 }
 
 install_buildkit() {
-  local archive=$host/buildkit.tar.gz
+  local archive=$host/buildkit.tar.gz plugin
   curl --fail --silent --show-error --location --retry 5 --retry-all-errors --output "$archive" "$BUILDKIT_ARCHIVE"
   echo "$BUILDKIT_ARCHIVE_SHA256  $archive" | sha256sum --check --strict --quiet
   tar --extract --gzip --file "$archive" --directory /usr/local
   rm "$archive"
+  # In a directory of their own, by the names that CNI has for them.
+  install -d /opt/cni/bin
+  for plugin in /usr/local/bin/buildkit-cni-*; do
+    ln --symbolic --force "$plugin" "/opt/cni/bin/${plugin##*/buildkit-cni-}"
+  done
 }
 
 install_units() {
-  install -D --mode=0644 "$host/buildkitd.toml" /etc/buildkit/buildkitd.toml
+  install -D --mode=0644 --target-directory=/etc/buildkit "$host/buildkitd.toml" "$host/cni.conflist"
   install --mode=0644 "$host"/*.service /etc/systemd/system/
   # A unit's stop timeout cannot come from its environment file.
   install -d /etc/systemd/system/buildkitd.service.d

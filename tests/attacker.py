@@ -1,0 +1,119 @@
+"""A client that attacks its builder, and what stands around the two: services on the builder and beside it."""
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from socketserver import BaseRequestHandler, BaseServer
+
+from local.builder import Builder
+from local.client import Client
+
+METADATA = "169.254.169.254"
+STEPS_GATEWAY = "10.10.0.1"
+"""The builder, as its RUN steps see it."""
+
+BUILDKIT_PORT = "1234"
+
+
+class Attacker:
+    """A client that is let in, and builds what it should not.
+
+    Args:
+        client: Connected to the builder that is attacked.
+        directory: For its build contexts.
+        image: Arguments of `buildx build` with which `FROM attacker` has Python.
+        probe: The file with what it tries.
+    """
+
+    def __init__(self, client: Client, directory: Path, *, image: Sequence[str], probe: Path) -> None:
+        self._client = client
+        self._directory = directory
+        self._image = image
+        self._probe = probe
+
+    def run(self, *command: str, options: str = "", arguments: Sequence[str] = (), first: str = "") -> str:
+        """Let a RUN step try something, and return what it got.
+
+        Args:
+            command: What the probe tries, and its arguments.
+            options: Options of the RUN instruction.
+            arguments: Further arguments of `buildx build`.
+            first: Dockerfile lines before the step.
+        """
+        step = json.dumps(["python3", "/attack/probe.py", "/got", *command])
+        return self.build(
+            f"FROM attacker\n{first}\nRUN --mount=type=bind,target=/attack {options} {step}\n"
+            "FROM scratch\nCOPY --from=0 /got /got\n",
+            arguments=arguments,
+        )
+
+    def build(self, dockerfile: str, *, arguments: Sequence[str] = ()) -> str:
+        """Build a Dockerfile, and return the text of the file `/got` in its image."""
+        context = Path(tempfile.mkdtemp(dir=self._directory))
+        (context / "Dockerfile").write_text(dockerfile)
+        (context / "link").symlink_to("/run/buildkit-tls")
+        (context / "number").write_text(context.name)  # no step is one that was there before
+        shutil.copy(self._probe, context / "probe.py")
+        output = Path(tempfile.mkdtemp(dir=self._directory))
+        self._client.build(context, arguments=[*self._image, f"--output=type=local,dest={output}", *arguments])
+        return (output / "got").read_text()
+
+
+def first_process(builder: Builder) -> int:
+    return builder._first_process  # noqa: SLF001 - the way into its namespaces
+
+
+def inside(builder: Builder) -> list[str]:
+    """The words that run a command in the builder's network."""
+    return ["nsenter", "--net", "--target", str(first_process(builder))]
+
+
+@contextmanager
+def served(builder: Builder, address: str, port: str) -> Iterator[None]:
+    """Serve HTTP at one of the builder's own addresses."""
+    with subprocess.Popen(
+        [*inside(builder), sys.executable, "-m", "http.server", "--bind", address, port],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as server:
+        try:
+            yield
+        finally:
+            server.terminate()
+
+
+@contextmanager
+def own_address(address: str) -> Iterator[None]:
+    """Have an address that builders reach through their gateway, as what is beside them in a real VPC."""
+    subprocess.run(["ip", "address", "add", f"{address}/32", "dev", "lo"], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["ip", "address", "delete", f"{address}/32", "dev", "lo"], check=True)
+
+
+@contextmanager
+def beyond(address: str, port: int, kind: type[BaseServer], handler: type[BaseRequestHandler]) -> Iterator[None]:
+    """Serve at such an address."""
+    with own_address(address), kind((address, port), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield
+        server.shutdown()
+        thread.join()
+
+
+def until_answered(ask: Callable[[], str], wanted: str) -> str:
+    """Ask for up to ten seconds, or until the answer begins as wanted."""
+    for _ in range(100):
+        got = ask()
+        if got.startswith(wanted):
+            break
+        threading.Event().wait(0.1)
+    return got
