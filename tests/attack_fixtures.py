@@ -13,7 +13,7 @@ from local.base_image.oci_layout import FileSystem, Image, write_oci_layout
 from local.builder import Builder
 from local.lab import ARCHITECTURE, Lab
 from local.toolchain import CACHE
-from tests.attacker import Attacker, inside
+from tests.attacker import Attacker, inside, plain_runc
 
 
 @pytest.fixture(scope="session")
@@ -73,6 +73,13 @@ def attacker(make_attacker: Callable[[str, Builder], Attacker], builder: Builder
 @pytest.fixture(scope="session")
 def other_attacker(make_attacker: Callable[[str, Builder], Attacker], other_builder: Builder) -> Attacker:
     return make_attacker("pull-requests", other_builder)
+
+
+@pytest.fixture
+def raw_sockets(builder: Builder) -> Iterator[None]:
+    """Let steps send frames of their own making."""
+    with plain_runc(builder):
+        yield
 
 
 @pytest.fixture

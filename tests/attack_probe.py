@@ -6,6 +6,7 @@ Runs in RUN steps with Debian's Python, and on the builder's own side of the wal
 import contextlib
 import ctypes
 import os
+import platform
 import socket
 import ssl
 import stat
@@ -15,12 +16,24 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 PATIENCE_SECONDS = 1.0
 GATEWAY = "10.10.0.1"
 PORT = 40000
+SYSTEM_CALLS = {  # on x86_64 and on arm64: https://github.com/torvalds/linux/blob/v6.1/scripts/syscall.tbl and its kin
+    "add_key": (248, 217),
+    "bpf": (321, 280),
+    "init_module": (175, 105),
+    "io_uring_setup": (425, 425),
+    "kexec_load": (246, 104),
+    "open_by_handle_at": (304, 265),
+    "perf_event_open": (298, 241),
+    "reboot": (169, 142),
+    "userfaultfd": (323, 282),
+}
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -84,38 +97,64 @@ def speak_tls(address: str, port: str, *certificate: str) -> str:
 
 def forge(address: str) -> str:
     """Send a connection's first packet to port 80 in a frame for the gateway, past the step's own routing table."""
-    with contextlib.suppress(OSError):
-        connect(GATEWAY, "9")  # fills the ARP table
-    (gateway,) = (line.split() for line in Path("/proc/net/arp").read_text().splitlines() if line.startswith(GATEWAY))
-    own = Path(f"/sys/class/net/{_interface()}/address").read_text().strip()
-    frame = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0003))
-    frame.bind((_interface(), 0))
-    frame.settimeout(0.1)
+    frame = _raw_socket()
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     packet = _first_packet(family, _own_address(family), socket.inet_pton(family, address))
     kind = b"\x86\xdd" if family == socket.AF_INET6 else b"\x08\x00"
-    frame.send(_mac(gateway[3]) + _mac(own) + kind + packet)
+    frame.send(_gateway() + _own_link_address() + kind + packet)
     wanted = socket.inet_pton(family, address) + _own_address(family)
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while time.monotonic() < deadline:
+    for _ in _until(time.monotonic() + PATIENCE_SECONDS):
         with contextlib.suppress(TimeoutError):
             if wanted in frame.recv(2000):
                 return "answered"
     return "silence"
 
 
+def take_over(address: str, word: str) -> str:
+    """Tell the gateway by ARP that another step's address is here, and return whether the word then arrives here."""
+    frame = _raw_socket()
+    own, gateway = _own_link_address(), _gateway()
+    answer = struct.pack("!HHBBH", 1, 0x0800, 6, 4, 2) + own + socket.inet_aton(address)
+    answer += gateway + socket.inet_aton(GATEWAY)
+    for _ in _until(time.monotonic() + 3 * PATIENCE_SECONDS):
+        frame.send(gateway + own + b"\x08\x06" + answer)
+        with contextlib.suppress(TimeoutError):
+            if word.encode() in frame.recv(2000):
+                return "taken over"
+    return "silence"
+
+
+def _raw_socket() -> socket.socket:
+    raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0003))
+    raw.bind((_interface(), 0))
+    raw.settimeout(0.1)
+    return raw
+
+
+def _gateway() -> bytes:
+    with contextlib.suppress(OSError):
+        connect(GATEWAY, "9")  # fills the ARP table
+    lines = Path("/proc/net/arp").read_text().splitlines()
+    (words,) = (line.split() for line in lines if line.startswith(f"{GATEWAY} "))
+    return _link_address(words[3])
+
+
+def _own_link_address() -> bytes:
+    return _link_address(Path(f"/sys/class/net/{_interface()}/address").read_text())
+
+
+def _link_address(words: str) -> bytes:
+    return bytes.fromhex(words.replace(":", ""))
+
+
 def _interface() -> str:
     return next(name for _, name in socket.if_nameindex() if name.startswith("eth"))
-
-
-def _mac(words: str) -> bytes:
-    return bytes.fromhex(words.replace(":", ""))
 
 
 def _own_address(family: int) -> bytes:
     with socket.socket(family, socket.SOCK_DGRAM) as unsent:
         if family == socket.AF_INET:
-            unsent.connect((GATEWAY, 9))
+            unsent.connect(("192.0.2.1", 9))
         else:
             unsent.connect(("fe80::1", 9, 0, socket.if_nametoindex(_interface())))
         return socket.inet_pton(family, unsent.getsockname()[0].partition("%")[0])
@@ -233,19 +272,98 @@ def run(*command: str) -> str:
     ).stdout
 
 
-def hold(path: str, end: str) -> str:
-    """Return a file's text, once another file is there; after half a minute in any case."""
+def system_call(name: str) -> str:
+    """Make a system call, with nothing in its arguments."""
+    number = SYSTEM_CALLS[name][platform.machine() == "aarch64"]
+    return _call("syscall", number, 0, 0, 0, 0, 0)
+
+
+def open_socket(family: str, kind: str, protocol: str) -> str:
+    """Open a socket of a family, kind and protocol."""
+    socket.socket(getattr(socket, family), int(kind), int(protocol)).close()
+    return "opened"
+
+
+def writable(top: str) -> str:
+    """Return the files below a directory that can be opened for writing."""
+    found = []
+    for directory, _, files in os.walk(top):
+        for path in (Path(directory) / name for name in files):
+            with contextlib.suppress(OSError):
+                os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
+                found.append(str(path))
+    return " ".join(found)
+
+
+# What the steps of other builds do meanwhile: they leave their address in a directory that the attacker sees too, and
+# end with a file that is put there.
+
+
+def hold(notes: str, path: str) -> str:
+    """Return a file's text."""
     text = read(path)
-    deadline = time.monotonic() + 30
-    while not Path(end).exists() and time.monotonic() < deadline:
+    _announce(notes)
+    for _ in _until_told(notes):
         time.sleep(0.05)
     return text
 
 
+def serve(notes: str, word: str) -> str:
+    """Answer HTTP on port 80 with a word, and return who asked."""
+    asked = []
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.client_address[0])
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(word.encode())
+
+    with HTTPServer(("", 80), Answer) as server:
+        server.timeout = 0.05
+        _announce(notes)
+        for _ in _until_told(notes):
+            server.handle_request()
+    return " ".join(asked)
+
+
+def keep_asking(notes: str, address: str, port: str) -> str:
+    """Send datagrams, and return what was answered, or how it was not."""
+    _announce(notes)
+    got = set()
+    for _ in _until_told(notes):
+        try:
+            got.add(ask(address, port))
+        except OSError as error:
+            got.add(type(error).__name__)
+        time.sleep(0.05)
+    return " ".join(sorted(got))
+
+
+def _announce(notes: str) -> None:
+    address = socket.inet_ntoa(_own_address(socket.AF_INET))
+    (Path(notes) / "address.new").write_text(address)
+    (Path(notes) / "address.new").rename(Path(notes) / "address")
+
+
+def _until_told(notes: str) -> Iterator[None]:
+    for _ in _until(time.monotonic() + 30):
+        if (Path(notes) / "end").exists():
+            return
+        yield
+
+
+def _until(deadline: float) -> Iterator[None]:
+    while time.monotonic() < deadline:
+        yield
+
+
 TRICKS: dict[str, Callable[..., str]] = {
-    **{each.__name__: each for each in (http, credentials, connect, ask, look_up, speak_tls, forge)},
+    **{each.__name__: each for each in (http, credentials, connect, ask, look_up, speak_tls)},
+    **{each.__name__: each for each in (forge, take_over, open_socket, system_call, writable)},
     **{each.__name__: each for each in (read, write, find, sockets, processes, privileges)},
-    **{each.__name__: each for each in (device, mount, unshare, run, hold)},
+    **{each.__name__: each for each in (device, mount, unshare, run)},
+    **{each.__name__: each for each in (hold, serve, keep_asking)},
 }
 
 

@@ -1,5 +1,6 @@
 """A client that attacks its builder, and what stands around the two: services on the builder and beside it."""
 
+import itertools
 import json
 import shutil
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from socketserver import BaseRequestHandler, BaseServer
@@ -19,6 +21,8 @@ STEPS_GATEWAY = "10.10.0.1"
 """The builder, as its RUN steps see it."""
 
 BUILDKIT_PORT = "1234"
+
+_numbers = itertools.count()
 
 
 class Attacker:
@@ -65,6 +69,33 @@ class Attacker:
         return (output / "got").read_text()
 
 
+@contextmanager
+def meanwhile(
+    victim: Attacker, attacker: Attacker, *command: str, options: str = "", arguments: Sequence[str] = ()
+) -> Iterator[tuple[str, Future[str]]]:
+    """Let a step of another build do something until the block ends.
+
+    Args:
+        victim: Whose build it is.
+        attacker: Who looks where it is.
+        command: What the step does, and the arguments after the directory for its notes.
+        options: Options of the RUN instruction.
+        arguments: Further arguments of `buildx build`.
+
+    Yields:
+        The step's address, and what it will have got.
+    """
+    notes = f"--mount=type=cache,id=notes-{next(_numbers)},target=/notes"
+    what, *rest = command
+    with ThreadPoolExecutor() as threads:
+        result = threads.submit(victim.run, what, "/notes", *rest, options=f"{notes} {options}", arguments=arguments)
+        try:
+            address = until_answered(lambda: attacker.run("read", "/notes/address", options=notes), "10.")
+            yield address, result
+        finally:
+            attacker.run("write", "/notes/end", "", options=notes)
+
+
 def first_process(builder: Builder) -> int:
     return builder._first_process  # noqa: SLF001 - the way into its namespaces
 
@@ -72,6 +103,40 @@ def first_process(builder: Builder) -> int:
 def inside(builder: Builder) -> list[str]:
     """The words that run a command in the builder's network."""
     return ["nsenter", "--net", "--target", str(first_process(builder))]
+
+
+@contextmanager
+def let_through(builder: Builder, *rule: str, program: str = "iptables") -> Iterator[None]:
+    """Accept what a rule of the builder's firewall would drop: table, chain and match as `iptables` takes them."""
+    table, chain, *match = rule
+    command = [*inside(builder), program, "--wait", "--table", table]
+    subprocess.run([*command, "--insert", chain, *match, "--jump", "ACCEPT"], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run([*command, "--delete", chain, *match, "--jump", "ACCEPT"], check=True)
+
+
+def join_ports(builder: Builder) -> None:
+    """Let the steps that now run reach others on their bridge, and be reached."""
+    show = [*inside(builder), "ip", "-json", "link", "show", "master", "buildkit0"]
+    for port in json.loads(subprocess.run(show, check=True, capture_output=True).stdout):
+        subprocess.run(
+            [*inside(builder), "bridge", "link", "set", "dev", port["ifname"], "isolated", "off"], check=True
+        )
+
+
+@contextmanager
+def plain_runc(builder: Builder) -> Iterator[None]:
+    """Let runc itself run the steps, with all that BuildKit asks for."""
+    runtime = Path(f"/proc/{first_process(builder)}/root/usr/local/bin/buildkit-step-runtime")
+    aside = runtime.with_suffix(".aside")
+    runtime.rename(aside)
+    runtime.symlink_to("/usr/local/bin/buildkit-runc")
+    try:
+        yield
+    finally:
+        aside.replace(runtime)
 
 
 @contextmanager

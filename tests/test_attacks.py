@@ -4,10 +4,10 @@ Where an attack finds nothing, another line shows that there was something to fi
 """
 
 import re
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -21,12 +21,12 @@ from local.client import BuildError
 from local.emulator.aws import REGION
 from local.guest import imds
 from local.lab import Lab
-from local.vpc import GATEWAY as VPC_GATEWAY
-from tests.attacker import METADATA, Attacker, beyond, inside, own_address, served, until_answered
+from tests.attacker import METADATA, Attacker, beyond, inside, let_through, own_address, served, until_answered
 
 pytest_plugins = ["tests.attack_fixtures"]
 
 METADATA_IPV6 = "fd00:ec2::254"
+FROM_STEPS = ("raw", "PREROUTING", "--in-interface", "buildkit0")
 DNS = "169.254.169.253"
 TIME = "169.254.169.123"
 
@@ -72,60 +72,53 @@ def test_a_step_gets_no_credentials_by_imds_version_2(attacker: Attacker) -> Non
     assert "timed out" in attacker.run("credentials", METADATA)
 
 
-@dataclass(frozen=True, kw_only=True)
-class FarMetadata:
-    """A builder with its metadata service one hop away, as on an instance, and who attacks it."""
-
-    attacker: Attacker
-    builder: Builder
-
-    def remove_the_rules(self) -> None:
-        subprocess.run([*inside(self.builder), "iptables", "--table", "raw", "--flush", "PREROUTING"], check=True)
-
-
 @pytest.fixture(params=[64], ids=["no hop limit"])
 def far_metadata(
-    request: pytest.FixtureRequest,
-    lab: Lab,
-    make_attacker: Callable[[str, Builder], Attacker],
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[FarMetadata]:
+    request: pytest.FixtureRequest, lab: Lab, builder: Builder, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """Put the builder's metadata service one hop away, as on an instance."""
     monkeypatch.setattr(imds, "HOP_LIMIT", request.param)
     credentials = lab.credentials("main")
-    with own_address(METADATA), lab.builder("main") as builder:
-        values = imds.metadata(
-            instance_id=builder.instance_id, region=REGION, role_name=credentials["RoleName"], credentials=credentials
-        )
+    values = imds.metadata(
+        instance_id=builder.instance_id, region=REGION, role_name=credentials["RoleName"], credentials=credentials
+    )
+    change = [*inside(builder), "ip", "address"]
+    with own_address(METADATA):
         server = imds.serve(lambda: values)
-        subprocess.run([*inside(builder), "ip", "address", "delete", f"{METADATA}/32", "dev", "lo"], check=True)
-        yield FarMetadata(attacker=make_attacker("main", builder), builder=builder)
+        subprocess.run([*change, "delete", f"{METADATA}/32", "dev", "lo"], check=True)
+        yield
+        subprocess.run([*change, "add", f"{METADATA}/32", "dev", "lo"], check=True)
         server.shutdown()
         server.server_close()
 
 
-def test_a_step_gets_no_credentials_from_a_metadata_service_one_hop_away(far_metadata: FarMetadata) -> None:
-    assert "timed out" in far_metadata.attacker.run("credentials", METADATA)
+@pytest.mark.usefixtures("far_metadata")
+def test_a_step_gets_no_credentials_from_a_metadata_service_one_hop_away(attacker: Attacker) -> None:
+    assert "timed out" in attacker.run("credentials", METADATA)
 
 
-def test_without_the_rule_a_step_would_get_the_credentials(lab: Lab, far_metadata: FarMetadata) -> None:
-    far_metadata.remove_the_rules()
+@pytest.mark.usefixtures("far_metadata")
+def test_without_the_rule_a_step_would_get_the_credentials(lab: Lab, attacker: Attacker, builder: Builder) -> None:
+    with let_through(builder, *FROM_STEPS):
+        assert lab.credentials("main")["SecretAccessKey"] in attacker.run("credentials", METADATA)
 
-    assert lab.credentials("main")["SecretAccessKey"] in far_metadata.attacker.run("credentials", METADATA)
 
-
+@pytest.mark.usefixtures("far_metadata")
 @pytest.mark.parametrize("far_metadata", [imds.HOP_LIMIT], indirect=True)
-def test_without_the_rule_the_hop_limit_still_keeps_them(far_metadata: FarMetadata) -> None:
-    far_metadata.remove_the_rules()
+def test_without_the_rule_the_hop_limit_would_still_keep_them(attacker: Attacker, builder: Builder) -> None:
+    with let_through(builder, *FROM_STEPS):
+        assert "timed out" in attacker.run("credentials", METADATA)
 
-    assert "timed out" in far_metadata.attacker.run("credentials", METADATA)
 
-
-def test_a_forged_frame_for_the_metadata_service_is_dropped(attacker: Attacker) -> None:
+@pytest.mark.usefixtures("raw_sockets")
+def test_a_forged_frame_for_the_metadata_service_would_be_dropped(attacker: Attacker) -> None:
     assert attacker.run("forge", METADATA) == "silence"
 
 
-def test_a_forged_frame_for_anyone_else_is_answered(attacker: Attacker) -> None:
-    assert attacker.run("forge", VPC_GATEWAY) == "answered"
+@pytest.mark.usefixtures("raw_sockets")
+def test_a_forged_frame_for_anyone_else_would_be_answered(attacker: Attacker) -> None:
+    with own_address("192.0.2.1"):
+        assert attacker.run("forge", "192.0.2.1") == "answered"
 
 
 @pytest.fixture
@@ -143,8 +136,8 @@ def test_a_step_has_no_route_to_the_metadata_service_over_ipv6(attacker: Attacke
     assert "Network is unreachable" in attacker.run("connect", METADATA_IPV6, "80")
 
 
-@pytest.mark.usefixtures("metadata_over_ipv6")
-def test_a_forged_frame_for_the_metadata_service_over_ipv6_is_dropped(attacker: Attacker) -> None:
+@pytest.mark.usefixtures("metadata_over_ipv6", "raw_sockets")
+def test_a_forged_frame_for_the_metadata_service_over_ipv6_would_be_dropped(attacker: Attacker) -> None:
     assert attacker.run("forge", METADATA_IPV6) == "silence"
 
 
@@ -165,6 +158,59 @@ def test_the_daemon_cannot_be_sent_to_the_metadata_service(attacker: Attacker) -
     # `ADD` is fetched by the daemon, in the builder's own network: version 2 wants a PUT and a header first.
     with pytest.raises(BuildError, match="401"):
         attacker.build(f"FROM scratch\nADD http://{METADATA}/latest/meta-data/iam/security-credentials/ /got\n")
+
+
+def test_the_daemon_cannot_be_sent_there_to_put_a_cache(attacker: Attacker) -> None:
+    # The key of the cache's manifest makes a request for a token, `PUT /latest/api/token`, but for one header.
+    options = f"endpoint_url=http://{METADATA},use_path_style=true,bucket=latest,manifests_prefix=api/,name=token"
+
+    # An image without layers: what is asked first, whether a layer is there, is refused too.
+    with pytest.raises(BuildError, match="400"):
+        attacker.build(
+            "FROM scratch\nLABEL layers=none\n",
+            arguments=[f"--cache-to=type=s3,{options},blobs_prefix=,access_key_id=,secret_access_key="],
+        )
+
+
+def test_the_daemon_cannot_be_sent_there_by_a_registry(attacker: Attacker, lab: Lab, tmp_path: Path) -> None:
+    asked: list[str] = []
+    certificate = lab.issue_client_certificate("main").as_secret()  # any will do: the client says not to look at it
+    for name in ("tls.crt", "tls.key"):
+        (tmp_path / name).write_text(certificate[name])
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "tls.crt", tmp_path / "tls.key")
+
+    class Secured(HTTPServer):
+        def server_bind(self) -> None:
+            super().server_bind()
+            self.socket = context.wrap_socket(self.socket, server_side=True)
+
+    class SendElsewhere(BaseHTTPRequestHandler):
+        """A registry that wants every layer put at the metadata service."""
+
+        def do_HEAD(self) -> None:
+            self.send_response(HTTPStatus.NOT_FOUND)
+            self.end_headers()
+
+        def do_POST(self) -> None:
+            asked.append(self.path)
+            self.send_response(HTTPStatus.ACCEPTED)
+            self.send_header("Location", f"http://{METADATA}/latest/api/token")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    with (
+        beyond("192.0.2.1", 443, Secured, SendElsewhere),
+        pytest.raises(BuildError, match=r"PUT.*169\.254\.169\.254/latest/api/token.* 400 Bad Request"),
+    ):
+        attacker.build(
+            "FROM scratch\nCOPY number /got\n",
+            arguments=["--output=type=image,name=192.0.2.1:443/stolen,push=true,registry.insecure=true"],
+        )
+
+    assert asked
 
 
 def test_a_cache_at_an_address_of_the_attackers_does_not_see_the_roles_secret(lab: Lab, attacker: Attacker) -> None:

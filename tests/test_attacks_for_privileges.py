@@ -1,16 +1,19 @@
 """Builds that want more than a RUN step has: devices, mounts, namespaces, settings, entitlements."""
 
 import hashlib
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from cdk_buildkit.host import step_runtime
 from local.builder import Builder
 from local.client import BuildError
 from local.lab import Lab
-from tests.attacker import BUILDKIT_PORT, Attacker
+from tests.attack_probe import SYSTEM_CALLS
+from tests.attacker import BUILDKIT_PORT, Attacker, inside
 
 pytest_plugins = ["tests.attack_fixtures"]
 
@@ -18,6 +21,7 @@ CERTIFICATE_FILES = {"cacert": "ca.crt", "cert": "tls.crt", "key": "tls.key"}
 FORBIDDEN_CAPABILITIES = {
     "CAP_DAC_READ_SEARCH": 2,
     "CAP_NET_ADMIN": 12,
+    "CAP_NET_RAW": 13,
     "CAP_SYS_MODULE": 16,
     "CAP_SYS_RAWIO": 17,
     "CAP_SYS_PTRACE": 19,
@@ -62,10 +66,66 @@ def test_a_step_cannot_make_namespaces(attacker: Attacker, flags: str) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/proc/sys/kernel/core_pattern", "/proc/sys/net/ipv4/ip_forward", "/sys/class/net/lo/mtu"],
+    [
+        "/proc/sys/kernel/core_pattern",
+        "/proc/sys/kernel/modprobe",
+        "/proc/sys/net/ipv4/ip_forward",
+        "/proc/sysrq-trigger",
+        "/sys/class/net/lo/mtu",
+        "/sys/kernel/uevent_helper",
+    ],
 )
 def test_a_step_cannot_change_the_kernels_settings(attacker: Attacker, path: str) -> None:
-    assert "Read-only file system" in attacker.run("write", path, "x")
+    assert re.search("Read-only file system|No such file", attacker.run("write", path, "x"))
+
+
+@pytest.mark.parametrize("top", ["/proc/sys", "/proc/irq", "/sys"])
+def test_a_step_can_write_to_nothing_below(attacker: Attacker, top: str) -> None:
+    assert attacker.run("writable", top) == ""
+
+
+@pytest.mark.parametrize("path", ["/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list"])
+def test_a_step_reads_nothing_of_the_kernels_memory(attacker: Attacker, path: str) -> None:
+    got = attacker.run("read", path)
+
+    assert got == "" or got.startswith(("FileNotFoundError", "PermissionError"))
+
+
+@pytest.mark.parametrize("name", SYSTEM_CALLS)
+def test_a_step_cannot_make_a_system_call(attacker: Attacker, name: str) -> None:
+    assert attacker.run("system_call", name).startswith("PermissionError")
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        ("AF_PACKET", "2", "0"),
+        ("AF_PACKET", "3", "0"),
+        ("AF_INET", "3", "1"),
+        ("AF_INET", "10", "0"),
+        ("AF_VSOCK", "1", "0"),
+    ],
+    ids=["packet", "raw packet", "raw", "obsolete packet", "vsock"],
+)
+def test_a_step_cannot_open_a_socket(attacker: Attacker, what: tuple[str, str, str]) -> None:
+    assert attacker.run("open_socket", *what).startswith("PermissionError")
+
+
+def test_a_fork_bomb_ends_before_the_builders_last_process_id(attacker: Attacker) -> None:
+    limits = [attacker.run("read", path) for path in ("/sys/fs/cgroup/pids.max", "/sys/fs/cgroup/pids/pids.max")]
+
+    assert f"{step_runtime.MOST_PROCESSES}\n" in limits  # the one path or the other, as the kernel is set up
+
+
+def test_a_step_that_eats_the_memory_goes_before_the_daemon(attacker: Attacker, builder: Builder) -> None:
+    daemon = subprocess.run(
+        [*inside(builder), "--pid", "--mount", "sh", "-c", "cat /proc/$(pidof buildkitd)/oom_score_adj"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert int(daemon.stdout) < int(attacker.run("read", "/proc/self/oom_score_adj"))
 
 
 @pytest.mark.parametrize(

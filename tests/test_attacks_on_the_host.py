@@ -2,8 +2,9 @@
 
 import json
 import shutil
+import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,17 @@ from local.builder import Builder
 from local.client import BuildError
 from local.lab import Lab
 from local.toolchain import Toolchain
-from tests.attacker import BUILDKIT_PORT, STEPS_GATEWAY, Attacker, first_process, inside, served, until_answered
+from tests.attacker import (
+    BUILDKIT_PORT,
+    METADATA,
+    STEPS_GATEWAY,
+    Attacker,
+    first_process,
+    inside,
+    let_through,
+    served,
+    until_answered,
+)
 
 pytest_plugins = ["tests.attack_fixtures"]
 
@@ -48,7 +59,21 @@ def test_a_step_does_not_reach_what_the_host_serves_to_others(
         assert attacker.run("connect", host_address, LOOPBACK_PORT).startswith("TimeoutError")
 
 
-def test_a_forged_frame_for_the_hosts_loopback_is_dropped(attacker: Attacker) -> None:
+def test_without_the_rule_a_step_would_reach_what_the_host_serves_to_others(
+    attacker: Attacker, builder: Builder, on_builder: Callable[..., str]
+) -> None:
+    with (
+        served(builder, "0.0.0.0", LOOPBACK_PORT),  # noqa: S104 - in the builder's namespace
+        let_through(builder, "filter", "INPUT", "--in-interface", "buildkit0"),
+        let_through(builder, "filter", "OUTPUT", "--out-interface", "buildkit0"),
+    ):
+        assert until_answered(lambda: on_builder("connect", "127.0.0.1", LOOPBACK_PORT), "connected") == "connected"
+
+        assert attacker.run("connect", builder.address, LOOPBACK_PORT) == "connected"
+
+
+@pytest.mark.usefixtures("raw_sockets")
+def test_a_forged_frame_for_the_hosts_loopback_would_be_dropped(attacker: Attacker) -> None:
     assert attacker.run("forge", "127.0.0.1") == "silence"
 
 
@@ -56,6 +81,37 @@ def test_a_forged_frame_for_the_hosts_loopback_is_dropped(attacker: Attacker) ->
 def test_the_daemon_cannot_be_sent_to_its_own_debug_address(attacker: Attacker, path: str) -> None:
     with pytest.raises(BuildError, match="connection refused"):
         attacker.build(f"FROM scratch\nADD http://127.0.0.1:{DEBUG_PORT}/{path} /got\n")
+
+
+def test_the_host_itself_reads_metrics_at_the_debug_address(builder: Builder) -> None:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(f"/proc/{first_process(builder)}/root/run/buildkit/debug.sock")
+        connection.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+
+    assert answer.startswith(b"HTTP/1.0 200 OK")
+    assert b"buildkit_builds_total" in answer
+
+
+def test_the_daemon_can_be_sent_to_whatever_else_listens_on_loopback(
+    attacker: Attacker, builder: Builder, on_builder: Callable[..., str]
+) -> None:
+    with served(builder, "127.0.0.1", LOOPBACK_PORT):
+        assert until_answered(lambda: on_builder("connect", "127.0.0.1", LOOPBACK_PORT), "connected") == "connected"
+
+        assert "Directory listing" in attacker.build(f"FROM scratch\nADD http://127.0.0.1:{LOOPBACK_PORT}/ /got\n")
+
+
+def test_so_nothing_else_listens(builder: Builder) -> None:
+    listed = subprocess.run(
+        [*inside(builder), "ss", "--listening", "--tcp", "--numeric", "--no-header"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    addresses = {line.split()[3] for line in listed.stdout.splitlines()}
+    assert addresses == {f"*:{BUILDKIT_PORT}", f"{METADATA}:80"}  # which on an instance is not its own
 
 
 @pytest.fixture
@@ -124,21 +180,25 @@ def test_a_step_sees_no_process_but_its_own(attacker: Attacker) -> None:
     assert attacker.run("processes") == "1"
 
 
-def test_a_step_does_not_reach_its_host_over_ipv6(
-    attacker: Attacker, builder: Builder, on_builder: Callable[..., str]
-) -> None:
-    shown = subprocess.run(
-        [*inside(builder), "ip", "-json", "-6", "address", "show", "dev", "buildkit0"],
-        capture_output=True,
-        check=True,
-    )
-    address = json.loads(shown.stdout)[0]["addr_info"][0]["local"]
+@pytest.fixture
+def link_local_address(builder: Builder, on_builder: Callable[..., str]) -> Iterator[str]:
+    """The host's address on the steps' bridge, at which it serves."""
+    show = [*inside(builder), "ip", "-json", "-6", "address", "show", "dev", "buildkit0"]
+    shown = json.loads(subprocess.run(show, capture_output=True, check=True).stdout)
     with served(builder, "::", LOOPBACK_PORT):
         assert until_answered(lambda: on_builder("connect", "::1", LOOPBACK_PORT), "connected") == "connected"
+        yield str(shown[0]["addr_info"][0]["local"])
 
-        got = attacker.run("connect", address, LOOPBACK_PORT)
 
-    assert got.startswith("TimeoutError")
+def test_a_step_does_not_reach_its_host_over_ipv6(attacker: Attacker, link_local_address: str) -> None:
+    assert attacker.run("connect", link_local_address, LOOPBACK_PORT).startswith("TimeoutError")
+
+
+def test_without_the_rule_a_step_would_reach_its_host_over_ipv6(
+    attacker: Attacker, builder: Builder, link_local_address: str
+) -> None:
+    with let_through(builder, "raw", "PREROUTING", "--in-interface", "buildkit0", program="ip6tables"):
+        assert attacker.run("connect", link_local_address, LOOPBACK_PORT) == "connected"
 
 
 @pytest.mark.parametrize("source", ["/run/buildkit-tls", "../../../../../../../run/buildkit-tls", "link"])

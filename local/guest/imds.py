@@ -66,6 +66,9 @@ class _Handler(BaseHTTPRequestHandler):
         ttl = self.headers["X-aws-ec2-metadata-token-ttl-seconds"]
         self._answer(HTTPStatus.OK, token, {"X-aws-ec2-metadata-token-ttl-seconds": ttl})
 
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
     def do_GET(self) -> None:
         if self.headers.get("X-aws-ec2-metadata-token") not in self.server.tokens:
             self._answer(HTTPStatus.UNAUTHORIZED, "")
@@ -81,7 +84,8 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in {"Content-Length": str(len(body.encode())), **(headers or {})}.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(body.encode())
+        if self.command != "HEAD":
+            self.wfile.write(body.encode())
 
     def log_message(self, *_: Any) -> None:  # noqa: ANN401 - credentials stay out of every log
         return

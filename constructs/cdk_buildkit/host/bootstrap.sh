@@ -30,6 +30,7 @@ install_buildkit() {
 
 install_units() {
   install -D --mode=0644 --target-directory=/etc/buildkit "$host/buildkitd.toml" "$host/cni.conflist"
+  install --mode=0755 "$host/step_runtime.py" /usr/local/bin/buildkit-step-runtime
   install --mode=0644 "$host"/*.service /etc/systemd/system/
   # A unit's stop timeout cannot come from its environment file.
   install -d /etc/systemd/system/buildkitd.service.d

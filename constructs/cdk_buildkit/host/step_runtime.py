@@ -1,0 +1,69 @@
+#!/usr/bin/python3 -IS
+"""The OCI runtime of RUN steps: runc, given less than BuildKit asks for, which has no setting for any of it.
+
+Runs on the builder with the AMI's own Python 3.9, in place of runc and with its arguments: twice for every step, so it
+imports only what it uses. `pathlib` and `typing` would double its time.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+RUNC = "/usr/local/bin/buildkit-runc"
+
+REFUSED_CAPABILITY = "CAP_NET_RAW"
+"""With frames of its own making, a step would take over the addresses of other builds' steps on the same bridge."""
+
+MOST_PROCESSES = 16384
+"""Of a step: a fork bomb ends there, not at the builder's last process id."""
+
+OOM_SCORE_ADJUSTMENT = 500
+"""What goes first when memory runs out. Inherited it would be the daemon's, and spare steps before the host's own."""
+
+
+def main() -> None:
+    """Become runc."""
+    _, *arguments = sys.argv
+    if "--bundle" in arguments:
+        bundle = arguments[arguments.index("--bundle") + 1]
+        rewrite(os.path.join(bundle, "config.json"), confine)  # noqa: PTH118 - see above
+    elif "--process" in arguments:  # of `exec`, into a container that runs
+        rewrite(arguments[arguments.index("--process") + 1], refuse_capability)
+    with open("/proc/self/oom_score_adj", "w") as file:  # noqa: PTH123 - see above
+        file.write(str(OOM_SCORE_ADJUSTMENT))
+    os.execv(RUNC, [RUNC, *arguments])  # noqa: S606 - nothing is to interpret the arguments
+
+
+def rewrite(path: str, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change a JSON document."""
+    import json  # noqa: PLC0415 - `runc delete` needs none
+
+    with open(path, "r+") as file:  # noqa: PTH123 - see above
+        document = json.load(file)
+        change(document)
+        file.seek(0)
+        json.dump(document, file)
+        file.truncate()
+
+
+def confine(specification: dict[str, Any]) -> None:
+    """Change a container's specification: https://github.com/opencontainers/runtime-spec/blob/main/config.md."""
+    refuse_capability(specification["process"])
+    specification["linux"].setdefault("resources", {})["pids"] = {"limit": MOST_PROCESSES}
+
+
+def refuse_capability(process: dict[str, Any]) -> None:
+    """Take a capability from each set of a process."""
+    sets: dict[str, list[str]] = process.get("capabilities", {})
+    for name, capabilities in sets.items():
+        sets[name] = [each for each in capabilities if each != REFUSED_CAPABILITY]
+
+
+if __name__ == "__main__":
+    main()
