@@ -5,7 +5,7 @@ BIN := .venv/bin
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: install check test synth local bench-boot lock clean
+.PHONY: install check test synth local bench-boot bench-tiers lock clean
 
 install: .venv/installed
 
@@ -45,6 +45,10 @@ local: install
 bench-boot: install
 	$(BIN)/python -m local.toolchain >/dev/null
 	$(BIN)/python -m local.sandbox python -m bench.boot
+
+# What a fleet pays for reading another scope than it writes; what it showed stands in bench/tiers.md.
+bench-tiers: install
+	$(BIN)/python -m bench.tiers
 
 lock: install
 	$(COMPILE) pyproject.toml --group dev --upgrade --output-file requirements-dev.txt

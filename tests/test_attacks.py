@@ -174,7 +174,7 @@ def test_the_daemon_cannot_be_sent_there_to_put_a_cache(attacker: Attacker) -> N
 
 def test_the_daemon_cannot_be_sent_there_by_a_registry(attacker: Attacker, lab: Lab, tmp_path: Path) -> None:
     asked: list[str] = []
-    certificate = lab.issue_client_certificate("main").as_secret()  # any will do: the client says not to look at it
+    certificate = lab.deployment.client_certificate("main")  # any will do: the client says not to look at it
     for name in ("tls.crt", "tls.key"):
         (tmp_path / name).write_text(certificate[name])
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

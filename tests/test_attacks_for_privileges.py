@@ -146,7 +146,7 @@ def test_a_request_for_more_is_refused(attacker: Attacker, options: str, argumen
 @pytest.fixture
 def build_definition(lab: Lab, builder: Builder, tmp_path: Path) -> Callable[..., str]:
     """Send a build definition to the daemon, which must refuse it, and return its words."""
-    for name, text in lab.issue_client_certificate("main").as_secret().items():
+    for name, text in lab.deployment.client_certificate("main").items():
         (tmp_path / name).write_text(text)
     connection = [
         f"--addr=tcp://{builder.address}:{BUILDKIT_PORT}",

@@ -117,7 +117,7 @@ def test_so_nothing_else_listens(builder: Builder) -> None:
 @pytest.fixture
 def own_certificate(lab: Lab, tmp_path: Path) -> list[str]:
     """The files of a client's certificate and key."""
-    secret = lab.issue_client_certificate("main").as_secret()
+    secret = lab.deployment.client_certificate("main")
     paths = [tmp_path / name for name in ("tls.crt", "tls.key")]
     for path in paths:
         path.write_text(secret[path.name])

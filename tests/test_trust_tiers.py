@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 
 from buildkit_ops.cache_scope import CacheOptions, CacheScope, cache_name, cache_options
 from local.builder import Builder
-from local.client import BUILDKIT_PORT, BuildError
+from local.client import BuildError
 from local.deployment import Deployment
 from local.emulator.aws import REGION, Aws
 from local.emulator.request_log import Denial, S3Request
@@ -97,10 +97,7 @@ def build(lab: Lab, busybox_arguments: list[str], tmp_path_factory: pytest.TempP
 
 
 def objects(lab: Lab, scope: CacheScope) -> dict[str, tuple[Any, ...]]:
-    """Everything in a scope, with what changes when it is written again."""
-    listed = Aws(lab.emulator.endpoint_url).client("s3")
-    found = listed.list_objects_v2(Bucket=lab.deployment.cache_bucket(ARCHITECTURE), Prefix=scope.prefix)
-    return {each["Key"]: (each["ETag"], each["LastModified"], each["Size"]) for each in found.get("Contents", [])}
+    return lab.deployment.objects(ARCHITECTURE, scope.prefix)
 
 
 def client_of(lab: Lab, fleet: str, service: str) -> Any:  # noqa: ANN401 - boto3 makes a service's client at run time
@@ -142,6 +139,16 @@ def test_a_pull_requests_export_into_mains_scope_fails_its_build_if_it_insists(b
 
     with pytest.raises(BuildError, match="403"):
         build("pull-requests", None, cache_to=bare)
+
+
+@pytest.mark.usefixtures("_cache_of_main")
+def test_a_way_up_from_its_own_scope_does_not_lead_a_pull_request_into_mains(lab: Lab, build: Build) -> None:
+    before = objects(lab, MAIN)
+    up = f"type=s3,prefix={PULL_REQUESTS.prefix}../{MAIN.prefix},name={NAME},mode=max,access_key_id=,secret_access_key="
+
+    build("pull-requests", None, word="poison", cache_to=f"{up},ignore-error=true")
+
+    assert objects(lab, MAIN) == before
 
 
 @pytest.mark.usefixtures("_cache_of_main")
@@ -193,14 +200,23 @@ def test_the_pull_requests_role_cannot_copy_mains_objects_into_its_own_scope(lab
         )
 
 
-@pytest.mark.usefixtures("_cache_of_main")
-def test_the_pull_requests_role_cannot_read_or_replace_mains_server_key(lab: Lab) -> None:
-    with pytest.raises(ClientError, match="AccessDenied"):
-        client_of(lab, "pull-requests", "secretsmanager").get_secret_value(SecretId="buildkit/main/server-certificate")
-    with pytest.raises(ClientError, match="AccessDenied"):
-        client_of(lab, "pull-requests", "secretsmanager").put_secret_value(
-            SecretId="buildkit/main/server-certificate", SecretString="{}"
-        )
+def test_the_pull_requests_role_can_neither_read_nor_replace_mains_certificates(lab: Lab) -> None:
+    resources = (
+        Aws(lab.emulator.endpoint_url)
+        .client("cloudformation")
+        .describe_stack_resources(StackName="buildkit-builders-main")["StackResources"]
+    )
+    secrets = [
+        each["PhysicalResourceId"] for each in resources if each["ResourceType"] == "AWS::SecretsManager::Secret"
+    ]
+    theirs = client_of(lab, "pull-requests", "secretsmanager")
+
+    for secret in secrets:
+        with pytest.raises(ClientError, match="AccessDenied"):
+            theirs.get_secret_value(SecretId=secret)
+        with pytest.raises(ClientError, match="AccessDenied"):
+            theirs.put_secret_value(SecretId=secret, SecretString="{}")
+    assert len(secrets) == 3  # the authority's, the servers', the clients'
 
 
 # The certificate.
@@ -217,11 +233,12 @@ def connection(lab: Lab, builder: Builder, tmp_path: Path) -> Callable[[str], li
     """Write down a fleet's client certificate, and return arguments of `buildctl` to show it to a builder of main."""
 
     def connection(fleet: str) -> list[str]:
-        certificate = lab.issue_client_certificate(fleet).as_secret()
-        for name, text in {**certificate, "ca.crt": lab.issue_client_certificate("main").ca}.items():
+        # The attacker trusts whom it attacks.
+        trusted = lab.deployment.client_certificate("main")["ca.crt"]
+        for name, text in {**lab.deployment.client_certificate(fleet), "ca.crt": trusted}.items():
             (tmp_path / name).write_text(text)
         return [
-            *("--timeout=3", f"--addr=tcp://{builder.address}:{BUILDKIT_PORT}"),
+            *("--timeout=3", f"--addr=tcp://{builder.endpoint}"),
             *(f"--tlsservername={lab.deployment.domain_name('main')}", f"--tlscacert={tmp_path / 'ca.crt'}"),
             *(f"--tlscert={tmp_path / 'tls.crt'}", f"--tlskey={tmp_path / 'tls.key'}"),
         ]
@@ -251,7 +268,7 @@ def test_a_pull_requests_certificate_is_refused_for_who_signed_it(
     connection("pull-requests")
 
     with pytest.raises(ssl.SSLError, match="unknown ca"):
-        speak_tls(builder.address, str(BUILDKIT_PORT), str(tmp_path / "tls.crt"), str(tmp_path / "tls.key"))
+        speak_tls(*builder.endpoint.split(":"), str(tmp_path / "tls.crt"), str(tmp_path / "tls.key"))
 
 
 # A poisoned layer.
@@ -315,7 +332,6 @@ def test_a_fleet_imports_from_a_scope_it_may_read_and_uploads_its_layers_again(
     read = build("review", cache_options(REVIEW, NAME, read_scopes=[RELEASE]), on=opt_in)
 
     uploaded, again = written(released, RELEASE), written(read, REVIEW)
-    print(f"built and uploaded: {uploaded:,} bytes; imported and uploaded again: {again:,} bytes")  # noqa: T201 - measured
     assert read.cached_steps == read.steps > 0
     assert LAYER_BYTES < again <= uploaded * 1.1
     assert read.denied == []
