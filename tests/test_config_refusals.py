@@ -401,7 +401,7 @@ REFUSALS = {
     "a zone's name with a dot at its end": (
         f'[network]\nzone_name = "buildkit.internal."\n{FLEET}',
         (
-            'network.zone_name: got "buildkit.internal.", allowed a DNS name of at most 220 lower-case '
+            'network.zone_name: got "buildkit.internal.", allowed a DNS name of at most 213 lower-case '
             "characters, labels of 1 to 63: write it without a dot at its end, for example buildkit.internal"
         ),
     ),
