@@ -5,6 +5,7 @@ Runs in RUN steps with Debian's Python, and on the builder's own side of the wal
 
 import contextlib
 import ctypes
+import json
 import os
 import platform
 import socket
@@ -240,14 +241,15 @@ def privileges() -> str:
 def device(kind: str, major: str, minor: str) -> str:
     """Make a device, `block` or `character`, and open it."""
     mode = {"block": stat.S_IFBLK, "character": stat.S_IFCHR}[kind]
-    os.mknod("/device", mode | 0o600, os.makedev(int(major), int(minor)))
-    os.close(os.open("/device", os.O_RDONLY))
+    path = f"/device-{kind}-{major}-{minor}"
+    os.mknod(path, mode | 0o600, os.makedev(int(major), int(minor)))
+    os.close(os.open(path, os.O_RDONLY))
     return "opened"
 
 
 def mount(kind: str, source: str) -> str:
     """Mount a file system, or with the kind `bind` a directory."""
-    Path("/mounted").mkdir()
+    Path("/mounted").mkdir(exist_ok=True)
     bind = 4096
     flags = bind if kind == "bind" else 0
     return _call("mount", source.encode(), b"/mounted", kind.encode(), flags, None)
@@ -358,23 +360,32 @@ def _until(deadline: float) -> Iterator[None]:
         yield
 
 
+def each(commands: str) -> str:
+    """Return, in JSON, what each command of a JSON list of them gets."""
+    return json.dumps([attempt(*command) for command in json.loads(commands)])
+
+
+def attempt(what: str, *arguments: str) -> str:
+    """Return what an attempt gets, or how it fails."""
+    try:
+        return TRICKS[what](*arguments)
+    except OSError as error:
+        return f"{type(error).__name__}: {error}"
+
+
 TRICKS: dict[str, Callable[..., str]] = {
-    **{each.__name__: each for each in (http, credentials, connect, ask, look_up, speak_tls)},
-    **{each.__name__: each for each in (forge, take_over, open_socket, system_call, writable)},
-    **{each.__name__: each for each in (read, write, find, sockets, processes, privileges)},
-    **{each.__name__: each for each in (device, mount, unshare, run)},
-    **{each.__name__: each for each in (hold, serve, keep_asking)},
+    **{trick.__name__: trick for trick in (http, credentials, connect, ask, look_up, speak_tls)},
+    **{trick.__name__: trick for trick in (forge, take_over, open_socket, system_call, writable)},
+    **{trick.__name__: trick for trick in (read, write, find, sockets, processes, privileges)},
+    **{trick.__name__: trick for trick in (device, mount, unshare, run)},
+    **{trick.__name__: trick for trick in (hold, serve, keep_asking, each)},
 }
 
 
 def main() -> None:
     """Try one thing."""
     _, file, what, *arguments = sys.argv
-    try:
-        got = TRICKS[what](*arguments)
-    except OSError as error:
-        got = f"{type(error).__name__}: {error}"
-    Path(file).write_text(got)
+    Path(file).write_text(attempt(what, *arguments))
 
 
 if __name__ == "__main__":

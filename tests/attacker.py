@@ -57,6 +57,11 @@ class Attacker:
             arguments=arguments,
         )
 
+    def run_all(self, commands: Sequence[tuple[str, ...]]) -> dict[tuple[str, ...], str]:
+        """Let one RUN step try several things, one after the other, and return what each got."""
+        got = json.loads(self.run("each", json.dumps(commands)))
+        return dict(zip(commands, got, strict=True))
+
     def build(self, dockerfile: str, *, arguments: Sequence[str] = ()) -> str:
         """Build a Dockerfile, and return the text of the file `/got` in its image."""
         context = Path(tempfile.mkdtemp(dir=self._directory))

@@ -3,7 +3,8 @@
 import hashlib
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -31,93 +32,106 @@ FORBIDDEN_CAPABILITIES = {
 }
 
 
-def test_a_step_has_none_of_the_capabilities_that_change_the_host(attacker: Attacker) -> None:
-    lines = dict(word.split(":") for word in attacker.run("privileges").split())
-
-    for capabilities in (lines["CapEff"], lines["CapBnd"]):
-        assert [name for name, bit in FORBIDDEN_CAPABILITIES.items() if int(capabilities, 16) >> bit & 1] == []
-    assert lines["Seccomp"] == "2"  # a filter
-
-
-@pytest.mark.parametrize(
-    "device",
-    [("block", "7", "0"), ("block", "259", "0"), ("character", "1", "1"), ("character", "1", "11")],
-    ids=["loop", "nvme", "mem", "kmsg"],
-)
-def test_a_step_cannot_open_a_device_that_it_makes(attacker: Attacker, device: tuple[str, str, str]) -> None:
-    assert attacker.run("device", *device).startswith("PermissionError")
-
-
-def test_a_step_can_open_the_null_device(attacker: Attacker) -> None:
-    assert attacker.run("device", "character", "1", "3") == "opened"
-
-
-@pytest.mark.parametrize(
-    "what", [("proc", "proc"), ("sysfs", "sysfs"), ("tmpfs", "tmpfs"), ("cgroup", "cgroup"), ("bind", "/proc")]
-)
-def test_a_step_cannot_mount(attacker: Attacker, what: tuple[str, str]) -> None:
-    assert attacker.run("mount", *what).startswith("PermissionError")
-
-
-@pytest.mark.parametrize("flags", ["10000000", "00020000", "40000000"], ids=["user", "mount", "network"])
-def test_a_step_cannot_make_namespaces(attacker: Attacker, flags: str) -> None:
-    assert attacker.run("unshare", flags).startswith("PermissionError")
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
+DEVICES = {
+    "loop": ("device", "block", "7", "0"),
+    "nvme": ("device", "block", "259", "0"),
+    "mem": ("device", "character", "1", "1"),
+    "kmsg": ("device", "character", "1", "11"),
+}
+NULL_DEVICE = ("device", "character", "1", "3")
+MOUNTS = {
+    "proc": ("mount", "proc", "proc"),
+    "sysfs": ("mount", "sysfs", "sysfs"),
+    "tmpfs": ("mount", "tmpfs", "tmpfs"),
+    "cgroup": ("mount", "cgroup", "cgroup"),
+    "bind": ("mount", "bind", "/proc"),
+}
+NAMESPACES = {
+    "user": ("unshare", "10000000"),
+    "mount": ("unshare", "00020000"),
+    "network": ("unshare", "40000000"),
+}
+SOCKETS = {
+    "packet": ("open_socket", "AF_PACKET", "2", "0"),
+    "raw packet": ("open_socket", "AF_PACKET", "3", "0"),
+    "raw": ("open_socket", "AF_INET", "3", "1"),
+    "obsolete packet": ("open_socket", "AF_INET", "10", "0"),
+    "vsock": ("open_socket", "AF_VSOCK", "1", "0"),
+}
+REFUSED: dict[str, tuple[str, ...]] = {
+    **{f"device {name}": attempt for name, attempt in DEVICES.items()},
+    **{f"mount {name}": attempt for name, attempt in MOUNTS.items()},
+    **{f"namespace {name}": attempt for name, attempt in NAMESPACES.items()},
+    **{f"system call {name}": ("system_call", name) for name in SYSTEM_CALLS},
+    **{f"socket {name}": attempt for name, attempt in SOCKETS.items()},
+}
+SETTINGS = {
+    path: ("write", path, "x")
+    for path in (
         "/proc/sys/kernel/core_pattern",
         "/proc/sys/kernel/modprobe",
         "/proc/sys/net/ipv4/ip_forward",
         "/proc/sysrq-trigger",
         "/sys/class/net/lo/mtu",
         "/sys/kernel/uevent_helper",
-    ],
-)
-def test_a_step_cannot_change_the_kernels_settings(attacker: Attacker, path: str) -> None:
-    assert re.search("Read-only file system|No such file", attacker.run("write", path, "x"))
+    )
+}
+TREES = {top: ("writable", top) for top in ("/proc/sys", "/proc/irq", "/sys")}
+MEMORY = {path: ("read", path) for path in ("/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list")}
+PRIVILEGES = ("privileges",)
+OOM_SCORE_ADJUSTMENT = ("read", "/proc/self/oom_score_adj")
+PROCESS_LIMITS = [("read", "/sys/fs/cgroup/pids.max"), ("read", "/sys/fs/cgroup/pids/pids.max")]
+
+Got = Mapping[tuple[str, ...], str]
 
 
-@pytest.mark.parametrize("top", ["/proc/sys", "/proc/irq", "/sys"])
-def test_a_step_can_write_to_nothing_below(attacker: Attacker, top: str) -> None:
-    assert attacker.run("writable", top) == ""
+@pytest.fixture(scope="module")
+def got(attacker: Attacker) -> Got:
+    """What one step got that tried all of them."""
+    attempts = [each for group in (REFUSED, SETTINGS, TREES, MEMORY) for each in group.values()]
+    return attacker.run_all([PRIVILEGES, OOM_SCORE_ADJUSTMENT, *PROCESS_LIMITS, NULL_DEVICE, *attempts])
 
 
-@pytest.mark.parametrize("path", ["/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list"])
-def test_a_step_reads_nothing_of_the_kernels_memory(attacker: Attacker, path: str) -> None:
-    got = attacker.run("read", path)
+def test_a_step_has_none_of_the_capabilities_that_change_the_host(got: Got) -> None:
+    lines = dict(word.split(":") for word in got[PRIVILEGES].split())
 
-    assert got == "" or got.startswith(("FileNotFoundError", "PermissionError"))
-
-
-@pytest.mark.parametrize("name", SYSTEM_CALLS)
-def test_a_step_cannot_make_a_system_call(attacker: Attacker, name: str) -> None:
-    assert attacker.run("system_call", name).startswith("PermissionError")
+    for capabilities in (lines["CapEff"], lines["CapBnd"]):
+        assert [name for name, bit in FORBIDDEN_CAPABILITIES.items() if int(capabilities, 16) >> bit & 1] == []
+    assert lines["Seccomp"] == "2"  # a filter
 
 
-@pytest.mark.parametrize(
-    "what",
-    [
-        ("AF_PACKET", "2", "0"),
-        ("AF_PACKET", "3", "0"),
-        ("AF_INET", "3", "1"),
-        ("AF_INET", "10", "0"),
-        ("AF_VSOCK", "1", "0"),
-    ],
-    ids=["packet", "raw packet", "raw", "obsolete packet", "vsock"],
-)
-def test_a_step_cannot_open_a_socket(attacker: Attacker, what: tuple[str, str, str]) -> None:
-    assert attacker.run("open_socket", *what).startswith("PermissionError")
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_step_is_refused_a(got: Got, name: str) -> None:
+    assert got[REFUSED[name]].startswith("PermissionError")
 
 
-def test_a_fork_bomb_ends_before_the_builders_last_process_id(attacker: Attacker) -> None:
-    limits = [attacker.run("read", path) for path in ("/sys/fs/cgroup/pids.max", "/sys/fs/cgroup/pids/pids.max")]
-
-    assert f"{step_runtime.MOST_PROCESSES}\n" in limits  # the one path or the other, as the kernel is set up
+def test_a_step_can_open_the_null_device(got: Got) -> None:
+    assert got[NULL_DEVICE] == "opened"
 
 
-def test_a_step_that_eats_the_memory_goes_before_the_daemon(attacker: Attacker, builder: Builder) -> None:
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_step_cannot_change_the_kernels_setting(got: Got, name: str) -> None:
+    assert re.search("Read-only file system|No such file", got[SETTINGS[name]])
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_a_step_can_write_to_nothing_below(got: Got, name: str) -> None:
+    assert got[TREES[name]] == ""
+
+
+@pytest.mark.parametrize("name", MEMORY)
+def test_a_step_reads_nothing_of_the_kernels_memory(got: Got, name: str) -> None:
+    read = got[MEMORY[name]]
+
+    assert read == "" or read.startswith(("FileNotFoundError", "PermissionError"))
+
+
+def test_a_fork_bomb_ends_before_the_builders_last_process_id(got: Got) -> None:
+    # The one path or the other, as the kernel is set up.
+    assert f"{step_runtime.MOST_PROCESSES}\n" in [got[each] for each in PROCESS_LIMITS]
+
+
+def test_a_step_that_eats_the_memory_goes_before_the_daemon(got: Got, builder: Builder) -> None:
     daemon = subprocess.run(
         [*inside(builder), "--pid", "--mount", "sh", "-c", "cat /proc/$(pidof buildkitd)/oom_score_adj"],
         capture_output=True,
@@ -125,22 +139,31 @@ def test_a_step_that_eats_the_memory_goes_before_the_daemon(attacker: Attacker, 
         check=True,
     )
 
-    assert int(daemon.stdout) < int(attacker.run("read", "/proc/self/oom_score_adj"))
+    assert int(daemon.stdout) < int(got[OOM_SCORE_ADJUSTMENT])
 
 
-@pytest.mark.parametrize(
-    ("options", "arguments"),
-    [
-        ("--network=host", []),
-        ("--security=insecure", []),
-        ("--network=host", ["--allow=network.host"]),
-        ("--security=insecure", ["--allow=security.insecure"]),
-    ],
-    ids=["network", "security", "network, allowed by the client", "security, allowed by the client"],
-)
-def test_a_request_for_more_is_refused(attacker: Attacker, options: str, arguments: list[str]) -> None:
+REQUESTS: dict[str, tuple[str, list[str]]] = {
+    "network": ("--network=host", []),
+    "security": ("--security=insecure", []),
+    "network, allowed by the client": ("--network=host", ["--allow=network.host"]),
+    "security, allowed by the client": ("--security=insecure", ["--allow=security.insecure"]),
+}
+
+
+@pytest.fixture(scope="module")
+def requests(attacker: Attacker) -> Mapping[str, Future[str]]:
+    """Builds that ask for more, all at once: buildx takes five seconds to say that one is refused."""
+    with ThreadPoolExecutor() as threads:
+        return {
+            name: threads.submit(attacker.run, "processes", options=options, arguments=arguments)
+            for name, (options, arguments) in REQUESTS.items()
+        }
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_a_request_for_more_is_refused(requests: Mapping[str, Future[str]], name: str) -> None:
     with pytest.raises(BuildError, match=r"(network\.host|security\.insecure) is not allowed"):
-        attacker.run("processes", options=options, arguments=arguments)
+        requests[name].result()
 
 
 @pytest.fixture
