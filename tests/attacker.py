@@ -174,9 +174,11 @@ def beyond(address: str, port: int, kind: type[BaseServer], handler: type[BaseRe
     with own_address(address), kind((address, port), handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
-        yield
-        server.shutdown()
-        thread.join()
+        try:
+            yield
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def until_answered(ask: Callable[[], str], wanted: str) -> str:
