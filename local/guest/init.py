@@ -187,7 +187,9 @@ def _systemctl(manager: units.UnitManager, verb: str, words: Sequence[str]) -> i
             for name in names:
                 if verb == "enable":
                     manager.enable(name)
-                if verb == "start" or "--now" in words:
+                if "--no-block" in words:
+                    threading.Thread(target=manager.try_to_start, args=[name], daemon=True).start()
+                elif verb == "start" or "--now" in words:
                     manager.start(name)
             return 0
         case "stop":

@@ -112,10 +112,14 @@ class UnitManager:
         """Start what is enabled for a target; a unit that fails is logged, and the others start."""
         units = [Unit(path.name) for path in _wanted_by(target).glob("*.service")]
         for unit in sorted(units, key=lambda unit: sum(other.name in unit.words("After") for other in units)):
-            try:
-                self.start(unit.name)
-            except UnitError as error:
-                self._log(str(error))
+            self.try_to_start(unit.name)
+
+    def try_to_start(self, name: str) -> None:
+        """Start a unit as `start` does; a failure is logged."""
+        try:
+            self.start(name)
+        except UnitError as error:
+            self._log(str(error))
 
     def start(self, name: str) -> None:
         """Start a unit after what it requires, which is started at once; does nothing when it runs.

@@ -40,9 +40,14 @@ install_units() {
   systemctl daemon-reload
 }
 
+# What takes longest goes on beside the rest.
+install_buildkit &
+buildkit=$!
 install_packages
-install_buildkit
 install_units
+# Whether these succeed is asked for when the daemon, which requires them, is started.
+systemctl start --no-block builder-store.service builder-certificate.service
+wait "$buildkit"
 systemctl enable --now buildkitd.service
 # Last: it tells the group that this builder serves.
 systemctl enable --now builder-drain.service
