@@ -6,6 +6,7 @@ trap 'echo "bootstrap.sh failed in line $LINENO: $BASH_COMMAND" >&2' ERR
 
 host=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
+# From AL2023's own repository, which is in S3; docs/boot.md says how we know what the AMI lacks.
 install_packages() {
   local missing=() disks=(/dev/disk/by-id/nvme-Amazon_EC2_NVMe_Instance_Storage_*-ns-1)
   command -v iptables >/dev/null || missing+=(iptables-nft)
