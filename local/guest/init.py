@@ -183,14 +183,13 @@ def _systemctl(manager: units.UnitManager, verb: str, words: Sequence[str]) -> i
     match verb:
         case "daemon-reload":
             return 0  # units are read when they are started
-        case "enable" | "start":
+        case "enable":
             for name in names:
-                if verb == "enable":
-                    manager.enable(name)
-                if "--no-block" in words:
-                    threading.Thread(target=manager.try_to_start, args=[name], daemon=True).start()
-                elif verb == "start" or "--now" in words:
-                    manager.start(name)
+                manager.enable(name)
+            _start(manager, names if "--now" in words else [], words)
+            return 0
+        case "start":
+            _start(manager, names, words)
             return 0
         case "stop":
             for name in names:
@@ -202,6 +201,14 @@ def _systemctl(manager: units.UnitManager, verb: str, words: Sequence[str]) -> i
             return 0 if any(map(manager.has_failed, names)) else 1
         case _:
             raise units.UnitError(f"systemctl {verb} has no meaning here")
+
+
+def _start(manager: units.UnitManager, names: Sequence[str], words: Sequence[str]) -> None:
+    for name in names:
+        if "--no-block" in words:
+            threading.Thread(target=manager.try_to_start, args=[name], daemon=True).start()
+        else:
+            manager.start(name)
 
 
 def _run(*command: str) -> None:
