@@ -30,8 +30,8 @@ def run(directory: Path, progress: Callable[[str], None]) -> Report:
         cases.run()
         replacement = replace_a_builder(lab, cases, progress)
         records = list(lab.emulator.log.since())
-        stored_bytes = sum(size for size, *_ in lab.deployment.objects(ARCHITECTURE).values())
         cache_requests = lab.cache_requests(since=deployed)
+        stored_bytes = sum(size for size, *_ in lab.deployment.objects(ARCHITECTURE).values())
         tiers = try_tiers(lab, directory / "tiers", progress)
         return Report(
             cases=cases.measured,
