@@ -183,13 +183,11 @@ def _systemctl(manager: units.UnitManager, verb: str, words: Sequence[str]) -> i
     match verb:
         case "daemon-reload":
             return 0  # units are read when they are started
-        case "enable":
-            for name in names:
-                manager.enable(name)
-            _start(manager, names if "--now" in words else [], words)
-            return 0
-        case "start":
-            _start(manager, names, words)
+        case "enable" | "start":
+            if verb == "enable":
+                manager.enable(*names)
+            if verb == "start" or "--now" in words:
+                manager.start_all(names, wait="--no-block" not in words)
             return 0
         case "stop":
             for name in names:
@@ -201,14 +199,6 @@ def _systemctl(manager: units.UnitManager, verb: str, words: Sequence[str]) -> i
             return 0 if any(map(manager.has_failed, names)) else 1
         case _:
             raise units.UnitError(f"systemctl {verb} has no meaning here")
-
-
-def _start(manager: units.UnitManager, names: Sequence[str], words: Sequence[str]) -> None:
-    for name in names:
-        if "--no-block" in words:
-            threading.Thread(target=manager.try_to_start, args=[name], daemon=True).start()
-        else:
-            manager.start(name)
 
 
 def _run(*command: str) -> None:

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -99,14 +99,27 @@ class UnitManager:
         self._services: dict[str, _Service] = {}
         self._stopped: dict[str, _Service] = {}
 
-    def enable(self, name: str) -> None:
-        """Let a unit be started at every boot."""
-        for target in Unit(name).words("WantedBy"):
-            wanted = _wanted_by(target)
-            wanted.mkdir(exist_ok=True)
-            link = wanted / name
-            link.unlink(missing_ok=True)
-            link.symlink_to(UNIT_DIRECTORY / name)
+    def enable(self, *names: str) -> None:
+        """Let units be started at every boot."""
+        for name in names:
+            for target in Unit(name).words("WantedBy"):
+                wanted = _wanted_by(target)
+                wanted.mkdir(exist_ok=True)
+                link = wanted / name
+                link.unlink(missing_ok=True)
+                link.symlink_to(UNIT_DIRECTORY / name)
+
+    def start_all(self, names: Sequence[str], *, wait: bool) -> None:
+        """Start units, and wait for them or not.
+
+        Raises:
+            UnitError: It waits, and one does not start.
+        """
+        for name in names:
+            if wait:
+                self.start(name)
+            else:
+                threading.Thread(target=self.try_to_start, args=[name], daemon=True).start()
 
     def start_target(self, target: str) -> None:
         """Start what is enabled for a target; a unit that fails is logged, and the others start."""
