@@ -10,6 +10,7 @@ from stacks.builders import BuildersStack
 from stacks.cache import CacheStack
 from stacks.config import Config, ConfigError, load_config
 from stacks.network import NetworkStack
+from stacks.release import ReleaseStack
 
 
 def define_stacks(app: cdk.App, config: Config) -> None:
@@ -28,13 +29,20 @@ def define_stacks(app: cdk.App, config: Config) -> None:
         longest_build=config.longest_build,
         description="Layer cache of the BuildKit builders",
     )
+    release = ReleaseStack(
+        app,
+        f"{deployment.name}-release",
+        config=config.buildkit,
+        architectures=config.architectures,
+        description="BuildKit for the builders to boot from",
+    )
     for name, fleet in fleets.items():
         BuildersStack(
             app,
             f"{deployment.name}-builders-{name}",
             name=name,
             config=fleet,
-            buildkit=config.buildkit,
+            releases=release.releases,
             vpc=network.vpc,
             zone=network.zone,
             caches=cache.buckets,

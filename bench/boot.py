@@ -51,7 +51,10 @@ def main() -> None:
         measured = []
         for _ in range(pairs):
             floor = _measure(
-                lab, lab.instance(FLEET, user_data=floor_user_data, environment={"ARCHIVE": str(toolchain.archive)})
+                lab,
+                lab.instance(
+                    FLEET, user_data=floor_user_data, environment={"ARCHIVE": str(toolchain.archives[ARCHITECTURE])}
+                ),
             )
             measured.append((_measure(lab, lab.instance(FLEET, user_data=user_data)), floor))
     _print(measured)
@@ -97,9 +100,13 @@ def _floor_user_data(certificate: Mapping[str, str]) -> str:
     files = {
         "/etc/cdk-buildkit/environment": "",
         **{f"/run/buildkit-tls/{name}": content for name, content in certificate.items()},
-        **{f"/etc/buildkit/{path.name}": path.read_text() for path in _HOST.glob("*.toml")},
+        **{
+            f"/etc/buildkit/{path.name}": path.read_text()
+            for path in (*_HOST.glob("*.toml"), *_HOST.glob("*.conflist"))
+        },
+        "/usr/local/bin/buildkit-step-runtime": (_HOST / "step_runtime.py").read_text(),
     }
-    write_files = [{"path": path, "content": content, "permissions": "0600"} for path, content in files.items()]
+    write_files = [{"path": path, "content": content, "permissions": "0700"} for path, content in files.items()]
     user_data = MIMEMultipart()
     user_data.attach(MIMEText(json.dumps({"write_files": write_files}), "cloud-config"))
     user_data.attach(MIMEText(Path(__file__).with_name("floor.sh").read_text(), "x-shellscript"))

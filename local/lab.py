@@ -15,6 +15,7 @@ from local.deployment import Deployment
 from local.emulator.aws import REGION
 from local.emulator.process import Emulator
 from local.emulator.request_log import S3Request
+from local.release import ReleaseServer
 from local.toolchain import Toolchain
 from local.vpc import GATEWAY, Vpc
 
@@ -27,7 +28,7 @@ class Lab:
 
     Args:
         directory: For everything that it writes.
-        config: The configuration, a TOML file.
+        config: The configuration, a TOML file. Its BuildKit comes from this machine.
         toolchain: The programs.
         progress: Told what is being done.
     """
@@ -36,15 +37,20 @@ class Lab:
         self, directory: Path, *, config: Path, toolchain: Toolchain, progress: Callable[[str], None] = lambda _: None
     ) -> None:
         self._directory = directory
-        self._toolchain = toolchain
         self._progress = progress
         self._credentials: dict[str, dict[str, str]] = {}
         self._clients = itertools.count(1)
         self._resources = ExitStack()
+        release = self._resources.enter_context(ReleaseServer(toolchain.archives, directory / "release"))
+        release.configure(config, directory / config.name)
         self.emulator = self._resources.enter_context(
-            Emulator(directory / "requests.log", bind="0.0.0.0")  # noqa: S104 - the sandbox's addresses, no other
+            Emulator(
+                directory / "requests.log",
+                bind="0.0.0.0",  # noqa: S104 - the sandbox's addresses, no other
+                authority_file=release.authority_file,
+            )
         )
-        self.deployment = Deployment(self.emulator, directory, config=config)
+        self.deployment = Deployment(self.emulator, directory, config=directory / config.name)
         self.vpc = Vpc()
 
     def __enter__(self) -> Self:
@@ -121,11 +127,7 @@ class Lab:
             user_data=user_data or self.deployment.launch_template(fleet, architecture).user_data,
             profile=InstanceProfile(role_name=credentials["RoleName"], credentials=credentials),
             region=REGION,
-            environment={
-                "AWS_ENDPOINT_URL": f"http://{GATEWAY}:{self.emulator.port}",
-                **self._toolchain.archive_environment,
-                **(environment or {}),
-            },
+            environment={"AWS_ENDPOINT_URL": f"http://{GATEWAY}:{self.emulator.port}", **(environment or {})},
             group_name=group_name,
             image_change=image_change,
             volume=volume,

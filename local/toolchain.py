@@ -6,7 +6,6 @@ it and prints the versions.
 """
 
 import fcntl
-import hashlib
 import io
 import json
 import os
@@ -110,22 +109,14 @@ class Toolchain:
 
     Args:
         bin_directory: Where all that were built are.
-        archive: BuildKit's programs in the layout of its release archives, for builders to install.
+        archives: BuildKit's programs as its release has them, an archive by the name of each architecture's. This
+            machine's programs are in all of them: builders of every architecture run on it.
         versions: Of each program, as it says itself.
     """
 
     bin_directory: Path
-    archive: Path
+    archives: Mapping[Architecture, Path]
     versions: Mapping[str, str]
-
-    @property
-    def archive_environment(self) -> dict[str, str]:
-        """What a builder's environment file says to install this archive."""
-        with self.archive.open("rb") as file:
-            return {
-                "BUILDKIT_ARCHIVE": self.archive.as_uri(),
-                "BUILDKIT_ARCHIVE_SHA256": hashlib.file_digest(file, "sha256").hexdigest(),
-            }
 
 
 def install_toolchain(progress: Callable[[str], None] = lambda _: None) -> Toolchain:
@@ -145,11 +136,11 @@ def install_toolchain(progress: Callable[[str], None] = lambda _: None) -> Toolc
         for program in GO_PROGRAMS:
             if not all(_is_there(program, bin_directory / name) for name in program.packages.values()):
                 _install(program, bin_directory, directory, progress)
-        archive = _pack(bin_directory, directory, progress)
+        archives = _pack(bin_directory, directory, progress)
     os.environ["PATH"] = f"{bin_directory}:{os.environ['PATH']}"
     versions = {program.module.rpartition("/")[2]: program.version for program in GO_PROGRAMS}
     return Toolchain(
-        bin_directory=bin_directory, archive=archive, versions={**versions, "runc": _version_words("runc")}
+        bin_directory=bin_directory, archives=archives, versions={**versions, "runc": _version_words("runc")}
     )
 
 
@@ -207,21 +198,26 @@ def _go(directory: Path, progress: Callable[[str], None]) -> str:
     return str(go)
 
 
-def _pack(bin_directory: Path, directory: Path, progress: Callable[[str], None]) -> Path:
-    archive = directory / "buildkit.tar.gz"
+def _pack(bin_directory: Path, directory: Path, progress: Callable[[str], None]) -> Mapping[Architecture, Path]:
     programs = {name: bin_directory / name for name in ("buildkitd", "buildctl", *CNI_PLUGINS.packages.values())}
     programs["buildkit-runc"] = Path(shutil.which("runc") or "runc")
     programs[EMULATOR] = _fetch_emulator(bin_directory / EMULATOR)
     newest = max(path.stat().st_mtime for path in programs.values())
-    if not archive.exists() or archive.stat().st_mtime < newest:
-        progress("packing BuildKit as its release does")
-        with tempfile.TemporaryDirectory(dir=directory) as temporary:
-            unfinished = Path(temporary) / archive.name
-            with tarfile.open(unfinished, "w:gz", compresslevel=1) as tar:
-                for name, path in programs.items():
-                    tar.add(path.resolve(), f"bin/{name}")
-            unfinished.replace(archive)
-    return archive
+    archives = {
+        architecture: directory / f"buildkit-{BUILDKIT.version}.linux-{architecture.oci_name}.tar.gz"
+        for architecture in Architecture
+    }
+    for archive in archives.values():
+        if not archive.exists() or archive.stat().st_mtime < newest:
+            progress(f"packing {archive.name} as BuildKit's release does")
+            with tempfile.TemporaryDirectory(dir=directory) as temporary:
+                # Its name is in it, so that no two archives have one sum.
+                unfinished = Path(temporary) / archive.name
+                with tarfile.open(unfinished, "w:gz", compresslevel=1) as tar:
+                    for name, path in programs.items():
+                        tar.add(path.resolve(), f"bin/{name}")
+                unfinished.replace(archive)
+    return archives
 
 
 def _fetch_emulator(path: Path) -> Path:

@@ -11,13 +11,13 @@ from cdk_buildkit import (
     Architecture,
     BuilderCapacity,
     BuilderCertificates,
-    BuildKitRelease,
     CacheBucket,
     CacheScope,
     Ec2BuilderFleet,
+    ReleaseBucket,
     StoreVolume,
 )
-from stacks.config import BuildkitConfig, FleetConfig
+from stacks.config import FleetConfig
 
 
 class BuildersStack(Stack):
@@ -30,7 +30,7 @@ class BuildersStack(Stack):
         *,
         name: str,
         config: FleetConfig,
-        buildkit: BuildkitConfig,
+        releases: ReleaseBucket,
         vpc: ec2.IVpc,
         zone: route53.IPrivateHostedZone,
         caches: Mapping[Architecture, CacheBucket],
@@ -63,7 +63,7 @@ class BuildersStack(Stack):
                 iops=config.volume.iops,
                 throughput=config.volume.throughput,
             ),
-            release=BuildKitRelease(version=buildkit.version, url=buildkit.url, sha256=buildkit.sha256),
+            releases=releases,
             prove_boot=config.prove_boot,
         )
         for client in config.clients:

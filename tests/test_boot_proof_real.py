@@ -156,7 +156,7 @@ def test_a_builder_that_never_answers_fails_the_deploy(
     prover: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BOOT_SECONDS", "6")
-    with silent_server() as url, prover({"BUILDKIT_ARCHIVE": f"{url}/buildkit.tar.gz"}) as trial:
+    with silent_server() as url, prover({"AWS_ENDPOINT_URL_S3": url}) as trial:
         answer = trial.resource.ask("Create")
 
         builder = trial.builders[0]
@@ -170,7 +170,7 @@ def test_a_builder_that_never_answers_fails_the_deploy(
 def test_a_builder_whose_hook_times_out_fails_the_deploy_and_leaves_nothing(prover: Callable[..., Any]) -> None:
     with (
         silent_server() as url,
-        prover({"BUILDKIT_ARCHIVE": f"{url}/buildkit.tar.gz"}, heartbeat_timeout=6) as trial,
+        prover({"AWS_ENDPOINT_URL_S3": url}, heartbeat_timeout=6) as trial,
     ):
         answer = trial.resource.ask("Create")
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from email import message_from_string
 from email.message import Message
@@ -96,14 +97,16 @@ def test_the_environment_has_what_the_host_files_read(written_files: dict[str, d
     assert bucket.startswith("<buildkit-cache:ExportsOutputRefX8664CacheBucket")
     assert environment.pop("CERTIFICATE_SECRET").startswith("<CertificatesServer")
     assert environment.pop("CERTIFICATE_REVISION").startswith("<CertificatesIssued")
+    assert re.fullmatch(
+        rf"s3://<buildkit-release:ExportsOutputFnGetAttReleasesCopied\w+>/buildkit/v0.31.2/linux-amd64/{X86_64_SHA256}.tar.gz",
+        environment.pop("BUILDKIT_ARCHIVE"),
+    )
     target_group = environment.pop("TARGET_GROUP")
     assert target_group.startswith("<FleetLoadBalancerX8664Targets")
     assert environment == {
         "HOST_FILES": "s3://cdk-hnb659fds-assets-${AWS::AccountId}-${AWS::Region}/"
         f"{asset.name.removeprefix('asset.')}.zip",
         "AWS_REGION": "<AWS::Region>",
-        "BUILDKIT_ARCHIVE": "https://github.com/moby/buildkit/releases/download/v0.31.2/"
-        "buildkit-v0.31.2.linux-amd64.tar.gz",
         "BUILDKIT_ARCHIVE_SHA256": X86_64_SHA256,
         "LONGEST_BUILD_SECONDS": "3600",
         "LAUNCHING_HOOK": "boot",

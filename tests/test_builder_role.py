@@ -17,7 +17,10 @@ def policy(fleet: str) -> dict[str, Any]:
             {
                 "Action": "s3:GetObject",
                 "Effect": "Allow",
-                "Resource": "arn:<AWS::Partition>:s3:::cdk-hnb659fds-assets-<AWS::AccountId>-<AWS::Region>/<hash>.zip",
+                "Resource": [
+                    "arn:<AWS::Partition>:s3:::cdk-hnb659fds-assets-<AWS::AccountId>-<AWS::Region>/<hash>.zip",
+                    "<ReleasesBucket.Arn>/buildkit/*",
+                ],
             },
             {
                 "Action": ["secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue"],

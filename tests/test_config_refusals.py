@@ -325,6 +325,13 @@ REFUSALS = {
             "says amd64 or arm64"
         ),
     ),
+    "a release's URL with a password": (
+        f'[buildkit]\nurl = "https://me:SECRET@example.com/{{architecture}}"\n{FLEET}',
+        (
+            'buildkit.url: got "https://...@example.com/{architecture}", allowed an https URL without a user\'s name, '
+            "for the template shows it to everybody: take a server that asks for none"
+        ),
+    ),
     "what is no address block": (
         f'[network]\ncidr = "10.0.0.1/16"\n{FLEET}',
         (

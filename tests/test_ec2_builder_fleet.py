@@ -20,6 +20,7 @@ from cdk_buildkit import (
     CacheBucket,
     CacheScope,
     Ec2BuilderFleet,
+    ReleaseBucket,
     StoreVolume,
 )
 
@@ -32,8 +33,13 @@ MakeFleet = Callable[..., Ec2BuilderFleet]
 def make_fleet(make_app: Callable[[], cdk.App]) -> MakeFleet:
     """Make a fleet with these props in a stack of its own."""
 
-    def make_fleet(*, architectures: tuple[Architecture, ...] = (ARM64, X86_64), **props: Any) -> Ec2BuilderFleet:  # noqa: ANN401 - any prop
-        stack = cdk.Stack(make_app(), "builders")
+    def make_fleet(
+        *,
+        stack: cdk.Stack | None = None,
+        architectures: tuple[Architecture, ...] = (ARM64, X86_64),
+        **props: Any,  # noqa: ANN401 - any prop
+    ) -> Ec2BuilderFleet:
+        stack = stack or cdk.Stack(make_app(), "builders")
         vpc = ec2.Vpc(stack, "Vpc", restrict_default_security_group=False)
         caches = {
             each: CacheBucket(stack, f"{each.construct_id}Cache", scopes=[MAIN, NIGHTLY]) for each in architectures
@@ -391,7 +397,8 @@ def test_a_fleets_certificates_are_for_its_name_and_a_client_is_granted_its_own_
     fleet.grant_connect(client)
 
     template = Template.from_stack(cdk.Stack.of(fleet))
-    (issuer,) = template.find_resources("AWS::Lambda::Function").values()
+    functions = template.find_resources("AWS::Lambda::Function")
+    (issuer,) = (each for name, each in functions.items() if name.startswith("FleetCertificates"))
     (policy,) = (
         each for name, each in template.find_resources("AWS::IAM::Policy").items() if name.startswith("Client")
     )
@@ -408,12 +415,44 @@ def test_a_fleets_certificates_are_for_its_name_and_a_client_is_granted_its_own_
 def test_builders_are_replaced_when_their_certificates_are_revoked(make_fleet: MakeFleet) -> None:
     template = Template.from_stack(cdk.Stack.of(make_fleet()))
 
-    (issued,) = template.find_resources("AWS::CloudFormation::CustomResource")
+    custom_resources = template.find_resources("AWS::CloudFormation::CustomResource")
+    (issued,) = (name for name in custom_resources if name.startswith("FleetCertificates"))
     for launch_template in template.find_resources("AWS::EC2::LaunchTemplate").values():
         assert f"['{issued}', 'Revision']" in str(launch_template["Properties"]["LaunchTemplateData"]["UserData"])
 
 
+def test_builders_boot_from_a_bucket_of_the_fleets_own_or_from_a_given_one(
+    make_fleet: MakeFleet, make_app: Callable[[], cdk.App]
+) -> None:
+    own = Template.from_stack(cdk.Stack.of(make_fleet(architectures=(ARM64,))))
+    stack = cdk.Stack(make_app(), "releases")
+    given = ReleaseBucket(stack, "Releases")
+
+    with_given = Template.from_stack(cdk.Stack.of(make_fleet(stack=stack, releases=given)))
+
+    for template, architectures in ((own, [ARM64]), (with_given, [ARM64, X86_64])):
+        (copied,) = (
+            name
+            for name in template.find_resources("AWS::CloudFormation::CustomResource")
+            if name.removeprefix("Fleet").startswith("Releases")
+        )
+        templates = launch_templates(template)
+        assert list(templates) == architectures
+        for architecture, data in templates.items():
+            key = f"/buildkit/v0.31.2/linux-{Architecture(architecture).oci_name}/"
+            assert f"BUILDKIT_ARCHIVE=s3://', {{'Fn::GetAtt': ['{copied}', 'Bucket']}}, '{key}" in str(data["UserData"])
+
+
 # Refusals
+
+
+def test_an_architecture_whose_archive_is_not_in_the_given_bucket_is_refused(
+    make_fleet: MakeFleet, make_app: Callable[[], cdk.App]
+) -> None:
+    stack = cdk.Stack(make_app(), "releases")
+
+    with pytest.raises(ValueError, match="holds archives for arm64; got x86_64: add it to its architectures"):
+        make_fleet(stack=stack, releases=ReleaseBucket(stack, "Releases", architectures=[ARM64]))
 
 
 def test_certificates_for_another_name_are_refused(make_fleet: MakeFleet, make_app: Callable[[], cdk.App]) -> None:
@@ -488,6 +527,7 @@ def test_a_volume_that_ebs_does_not_offer_is_refused(volume: dict[str, Any], wor
     [
         ({"url": "http://example.com/{architecture}"}, "begins with https:// and holds {architecture}"),
         ({"url": "https://example.com/buildkit"}, "put {architecture} where the archive's name says amd64 or arm64"),
+        ({"url": "https://me:SECRET@example.com/{architecture}"}, "no user's name, .* got one: take a server"),
         ({"sha256": {ARM64: "ABC"}}, "the SHA-256 of the arm64 archive is 64 hexadecimal digits; got 'ABC'"),
     ],
 )

@@ -55,12 +55,20 @@ PUBLIC = {
             "certificates: BuilderCertificates | None = None, "
             "capacities: Mapping[Architecture, BuilderCapacity] | None = None, "
             "longest_build: timedelta = timedelta(seconds=3600), max_instance_lifetime: Duration = <Duration>, "
-            "store_volume: StoreVolume | None = None, release: BuildKitRelease | None = None, "
+            "store_volume: StoreVolume | None = None, releases: ReleaseBucket | None = None, "
             "prove_boot: bool = True)"
         ),
         "connections",
         "grant_connect(grantee: IGrantable) -> Grant",
         "grant_principal",
+    ],
+    "ReleaseBucket": [
+        (
+            "(scope: Construct, id: str, *, release: BuildKitRelease | None = None, "
+            "architectures: Sequence[Architecture] = (<Architecture.ARM64: 'arm64'>, <Architecture.X86_64: 'x86_64'>))"
+        ),
+        "archive_uri(architecture: Architecture) -> str",
+        "grant_read(grantee: IGrantable) -> Grant",
     ],
     "StoreVolume": [
         "(*, size: Size = <Size>, iops: int = 6000, throughput: int = 500)",

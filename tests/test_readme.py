@@ -101,7 +101,7 @@ def test_the_import_example_synthesizes(make_app: Callable[[], cdk.App]) -> None
     exec(compile(code, "README.md", "exec"), names)  # noqa: S102 - the README's own
 
     template = Template.from_stack(stack)
-    template.resource_count_is("AWS::S3::Bucket", 2)
+    template.resource_count_is("AWS::S3::Bucket", 3)
     template.resource_count_is("AWS::ElasticLoadBalancingV2::TargetGroup", 2)
 
 

@@ -13,6 +13,11 @@ from aws_cdk.assertions import Match, Template
 
 STATEFUL = {
     "buildkit-cache": {"AWS::S3::Bucket": {"Arm64CacheBucketE13E55E6", "X8664CacheBucket9F10AF21"}},
+    "buildkit-release": {
+        "AWS::S3::Bucket": {"ReleasesBucketEA8ED4CA"},
+        # When it is deleted it empties the bucket.
+        "AWS::CloudFormation::CustomResource": {"ReleasesCopiedB5A780FB"},
+    },
     "buildkit-network": {"AWS::Route53::HostedZone": {"ZoneA5DE4B68"}, "AWS::EC2::VPC": {"Vpc8378EB38"}},
 }
 """Logical ids of what must not be replaced by a renamed construct."""
@@ -65,12 +70,13 @@ def own_deployment(
     return {each.name: json.loads(each.read_text()) for each in (directory / "cdk.out").glob("*.json")}
 
 
-def test_a_deployment_is_a_network_a_cache_and_a_stack_for_each_fleet(
+def test_a_deployment_is_a_network_a_cache_a_release_and_a_stack_for_each_fleet(
     default_templates: Mapping[str, Template],
 ) -> None:
     assert set(default_templates) == {
         "buildkit-network",
         "buildkit-cache",
+        "buildkit-release",
         "buildkit-builders-main",
         "buildkit-builders-pull-requests",
     }
@@ -130,7 +136,7 @@ def test_fleets_use_the_bucket_of_their_architecture(
 def test_the_deployments_name_heads_every_stack(own_deployment: Mapping[str, Any]) -> None:
     stacks = [name.removesuffix(".template.json") for name in own_deployment if name.endswith(".template.json")]
 
-    assert sorted(stacks) == ["build-eu-builders-main", "build-eu-cache", "build-eu-network"]
+    assert sorted(stacks) == ["build-eu-builders-main", "build-eu-cache", "build-eu-network", "build-eu-release"]
 
 
 def test_the_deployments_tags_are_on_the_stacks_and_their_resources(own_deployment: Mapping[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """The toolchain's choices: what of PATH will do, what is built, what a failure says. Programs are stand-ins."""
 
+import hashlib
 import io
 import tarfile
 import threading
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from buildkit_ops.architecture import Architecture
 from local import toolchain
 from local.toolchain import BUILDKIT, BUILDX, DEBIAN_PACKAGES, GO_PROGRAMS, ToolchainError, install_toolchain
 
@@ -111,10 +113,24 @@ def test_every_program_is_there_and_in_the_archive_under_its_releases_name(machi
 
     names = {name for program in GO_PROGRAMS for name in program.packages.values()}
     assert names <= {path.name for path in found.bin_directory.iterdir()}
-    with tarfile.open(found.archive) as archive:
-        packed = set(archive.getnames())
-    assert packed == {f"bin/{name}" for name in (names - {"buildx"}) | {"buildkit-runc", toolchain.EMULATOR}}
+    for packed in found.archives.values():
+        with tarfile.open(packed) as archive:
+            assert set(archive.getnames()) == {
+                f"bin/{name}" for name in (names - {"buildx"}) | {"buildkit-runc", toolchain.EMULATOR}
+            }
     assert machine.cache in found.bin_directory.parents
+
+
+def test_each_architectures_archive_has_its_releases_name_and_a_sum_of_its_own(machine: Machine) -> None:
+    assert machine.cache
+
+    archives = install_toolchain().archives
+
+    url = tomllib.loads(BUILDERS_TOML.read_text())["buildkit"]["url"]
+    for architecture, archive in archives.items():
+        wanted = url.replace("{version}", BUILDKIT.version).replace("{architecture}", architecture.oci_name)
+        assert archive.name == wanted.rpartition("/")[2]
+    assert len({hashlib.sha256(archive.read_bytes()).digest() for archive in archives.values()}) == len(Architecture)
 
 
 def test_a_second_run_builds_nothing(machine: Machine) -> None:

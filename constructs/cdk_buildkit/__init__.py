@@ -8,6 +8,7 @@ from cdk_buildkit.builder_certificates import BuilderCertificates
 from cdk_buildkit.buildkit_release import BuildKitRelease
 from cdk_buildkit.cache_bucket import CacheBucket
 from cdk_buildkit.ec2_builder_fleet import Ec2BuilderFleet
+from cdk_buildkit.release_bucket import ReleaseBucket
 from cdk_buildkit.store_volume import StoreVolume
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "CacheOptions",
     "CacheScope",
     "Ec2BuilderFleet",
+    "ReleaseBucket",
     "StoreVolume",
     "cache_name",
     "cache_options",

@@ -20,11 +20,12 @@ class BuildKitRelease:
     Args:
         version: The release's tag. A version other than the default needs `sha256` too.
         url: Where the archives are, an https URL with `{architecture}` (`amd64`, `arm64`) and, usually, `{version}`
-            in it.
+            in it. It is in the template for everybody to see: no user's name or password.
         sha256: Hexadecimal SHA-256 of each architecture's archive.
 
     Raises:
-        ValueError: The URL is not https or lacks its placeholder, or a sum is not 64 hexadecimal digits.
+        ValueError: The URL is not https, lacks its placeholder or has a user's name, or a sum is not 64 hexadecimal
+            digits.
     """
 
     version: str = "v0.31.2"
@@ -38,6 +39,11 @@ class BuildKitRelease:
             raise ValueError(
                 f"a BuildKit release's URL begins with https:// and holds {{architecture}}; got {self.url!r}: "
                 "put {architecture} where the archive's name says amd64 or arm64"
+            )
+        if "@" in self.url.removeprefix("https://").partition("/")[0]:
+            raise ValueError(
+                "a BuildKit release's URL has no user's name, for the template shows it to everybody; got one: "
+                "take a server that asks for none"
             )
         for architecture, value in self.sha256.items():
             if not re.fullmatch(r"[0-9a-f]{64}", value):

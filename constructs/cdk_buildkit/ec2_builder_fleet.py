@@ -22,8 +22,8 @@ from cdk_buildkit.builder_host import BuilderHost
 from cdk_buildkit.builder_launch_template import BuilderLaunchTemplate
 from cdk_buildkit.builder_lifecycle import BuilderLifecycle
 from cdk_buildkit.builder_load_balancer import BUILDKIT_PORT, BuilderLoadBalancer
-from cdk_buildkit.buildkit_release import BuildKitRelease
 from cdk_buildkit.cache_bucket import CacheBucket
+from cdk_buildkit.release_bucket import ReleaseBucket
 from cdk_buildkit.store_volume import StoreVolume
 
 _SESSION_MANAGER_ACTIONS = (
@@ -58,14 +58,14 @@ class Ec2BuilderFleet(Construct):
         max_instance_lifetime: The age at which a builder is replaced, 1 to 365 days: what renews its certificate and
             its AMI's updates. Short enough that no builder outlives its certificate.
         store_volume: The volume for the store of instance types without local NVMe. Default: `StoreVolume()`.
-        release: The BuildKit that they run. Default: `BuildKitRelease()`.
+        releases: The BuildKit that they run, and where they fetch it from. Default: a bucket of the fleet's own.
         prove_boot: At a deploy that changes what they are launched from, first boot one builder more and end it; when
             it does not come to serve, the deploy fails and the running builders stay.
 
     Raises:
         ValueError: There is no cache, a capacity is given for an architecture without a cache, an instance type is
-            of another architecture, a scope is not in the buckets, the certificates are for another name, or builders
-            could outlive them.
+            of another architecture, a scope is not in the buckets, an architecture's archive is not in `releases`, the
+            certificates are for another name, or builders could outlive them.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Ec2BuilderFleet(Construct):
         longest_build: timedelta = timedelta(hours=1),
         max_instance_lifetime: Duration = Duration.days(14),  # noqa: B008 - an immutable value
         store_volume: StoreVolume | None = None,
-        release: BuildKitRelease | None = None,
+        releases: ReleaseBucket | None = None,
         prove_boot: bool = True,
     ) -> None:
         super().__init__(scope, id)
@@ -97,7 +97,7 @@ class Ec2BuilderFleet(Construct):
                 "give a CacheBucket for each architecture"
             )
         self._vpc = vpc
-        self._release = release or BuildKitRelease()
+        self._releases = releases or ReleaseBucket(self, "Releases", architectures=self.architectures)
         self._store_volume = store_volume or StoreVolume()
         self._longest_build = longest_build
         self._max_instance_lifetime = max_instance_lifetime
@@ -164,6 +164,7 @@ class Ec2BuilderFleet(Construct):
             description="BuildKit builders: their cache scopes, their certificate, their host files, Session Manager",
         )
         self._host.grant_boot(role)
+        self._releases.grant_read(role)
         self.certificates.grant_serve(role)
         self._lifecycle.grant_membership(role)
         # AWS's managed policy for Session Manager would add parameters, patches and inventory. These calls take no
@@ -210,8 +211,8 @@ class Ec2BuilderFleet(Construct):
             "CERTIFICATE_SECRET": self.certificates.server_secret.secret_arn,
             # Nothing reads it: it replaces the builders when they have to take another certificate.
             "CERTIFICATE_REVISION": self.certificates.revision,
-            "BUILDKIT_ARCHIVE": self._release.archive_url(architecture),
-            "BUILDKIT_ARCHIVE_SHA256": self._release.sha256[architecture],
+            "BUILDKIT_ARCHIVE": self._releases.archive_uri(architecture),
+            "BUILDKIT_ARCHIVE_SHA256": self._releases.release.sha256[architecture],
             "LONGEST_BUILD_SECONDS": str(int(self._longest_build.total_seconds())),
             **BuilderLifecycle.host_environment(target_group),
         }

@@ -14,6 +14,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0, help="port; 0, the default, takes a free one and prints it")
     parser.add_argument("--log", type=Path, required=True, help="file for requests to S3, denials and failures")
     parser.add_argument("--functions", type=Path, required=True, help="directory for functions' code and logs")
+    parser.add_argument("--authorities", type=Path, help="file of the certificate authorities that functions trust")
     parser.add_argument("--enforce-iam", action="store_true", help="let policies count from the start")
     parser.add_argument("--end-with-stdin", action="store_true", help="end when standard input does")
     arguments = parser.parse_args()
@@ -22,6 +23,7 @@ def main() -> None:
         port=arguments.port,
         log=RequestLog(arguments.log),
         functions_directory=arguments.functions,
+        authority_file=arguments.authorities,
         enforce_iam=arguments.enforce_iam,
         end_with_stdin=arguments.end_with_stdin,
     )

@@ -30,9 +30,19 @@ class Emulator:
         bind: `127.0.0.1`, or `0.0.0.0` to let in builders from other network namespaces.
         port: Default: a free one.
         enforce_iam: Whether policies count from the start, for the deployment itself too.
+        authority_file: Certificates, in PEM, of the authorities that functions trust in place of the machine's.
+            Default: they trust the machine's.
     """
 
-    def __init__(self, log: Path, *, bind: str = "127.0.0.1", port: int = 0, enforce_iam: bool = True) -> None:
+    def __init__(
+        self,
+        log: Path,
+        *,
+        bind: str = "127.0.0.1",
+        port: int = 0,
+        enforce_iam: bool = True,
+        authority_file: Path | None = None,
+    ) -> None:
         self.log = RequestLog(log)
         log.unlink(missing_ok=True)
         self._errors = log.with_suffix(".stderr")
@@ -41,6 +51,7 @@ class Emulator:
         self._functions.mkdir(parents=True)
         arguments = ["--bind", bind, "--port", str(port), "--log", str(log.resolve()), "--end-with-stdin"]
         arguments += ["--functions", str(self._functions)]
+        arguments += ["--authorities", str(authority_file.resolve())] if authority_file else []
         with self._errors.open("wb") as errors:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "local.emulator", *arguments, *(["--enforce-iam"] if enforce_iam else [])],

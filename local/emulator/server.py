@@ -28,7 +28,14 @@ class _Handler(MotoRequestHandler):
 
 
 def serve(
-    *, bind: str, port: int, log: RequestLog, functions_directory: Path, enforce_iam: bool, end_with_stdin: bool
+    *,
+    bind: str,
+    port: int,
+    log: RequestLog,
+    functions_directory: Path,
+    authority_file: Path | None,
+    enforce_iam: bool,
+    end_with_stdin: bool,
 ) -> None:
     """Serve the account, and print the port as JSON once it can be reached.
 
@@ -37,6 +44,7 @@ def serve(
         port: 0 takes a free one.
         log: Where requests to S3, denials and failures are written.
         functions_directory: For the code of functions, and what they print.
+        authority_file: The certificate authorities that functions trust. None: the machine's.
         enforce_iam: Whether policies count from the start.
         end_with_stdin: End when standard input does, which is when the process at its other end is gone.
     """
@@ -48,7 +56,7 @@ def serve(
     endpoint_url = f"http://{host}:{server.port}"
     engine.install(Aws(endpoint_url))
     configuration.mend()
-    functions.install(Invocations(endpoint_url, functions_directory), log)
+    functions.install(Invocations(endpoint_url, functions_directory, authority_file), log)
     authorization.install()
     services.mend()
     sys.stdout.write(json.dumps({"port": server.port}) + "\n")

@@ -1,12 +1,16 @@
 """Mends moto's services where they are wrong about something that the templates declare."""
 
+import base64
+import hashlib
 from collections.abc import Callable, Mapping
 
 from moto.autoscaling.responses import AutoScalingResponse
 from moto.cloudformation.models import Stack
 from moto.ec2.models.security_groups import SecurityGroupRule
 from moto.elbv2.models import ELBv2Backend
+from moto.s3.exceptions import S3ClientError
 from moto.s3.models import FakeKey
+from moto.s3.responses import S3Response
 from moto.secretsmanager.models import FakeSecret, SecretsManagerBackend
 
 from local.emulator.replacing import replace
@@ -25,6 +29,7 @@ def mend() -> None:
     replace(AutoScalingResponse, "create_auto_scaling_group", keeping_all)
     following = _following_current(SecretsManagerBackend.update_secret_version_stage)
     replace(SecretsManagerBackend, "update_secret_version_stage", following)
+    replace(S3Response, "put_object", _checking_sum(S3Response.put_object))
     replace(FakeKey, "dispose", _leave_to_readers)
     replace(FakeKey, "etag", property(_one_at_a_time(vars(FakeKey)["etag"].fget)))
 
@@ -80,6 +85,18 @@ def _following_current(update: Callable[..., tuple[str, str]]) -> Callable[..., 
             assert isinstance(secret, FakeSecret)  # noqa: S101 - a replica's labels cannot be moved
             secret.set_default_version_id(move_to_version_id)
         return answer
+
+    return wrapper
+
+
+def _checking_sum(put: Callable[..., object]) -> Callable[..., object]:
+    """Refuse an object that has another SHA-256 than the request says, as S3 does; moto believes what it says."""
+
+    def wrapper(response: S3Response) -> object:
+        given = response.headers.get("x-amz-checksum-sha256")
+        if given and given != base64.b64encode(hashlib.sha256(response.raw_body).digest()).decode():
+            raise S3ClientError("BadDigest", "The SHA256 you specified did not match the calculated checksum.")
+        return put(response)
 
     return wrapper
 

@@ -108,7 +108,15 @@ def check_instance_type(value: str) -> None:
 
 
 def check_release_url(value: str) -> None:
-    """Require an https URL with the placeholders that tell the archives apart, and no other."""
+    """Require an https URL with the placeholders that tell the archives apart, and no other, and without a secret."""
+    scheme, _, rest = value.partition("//")
+    server, slash, path = rest.partition("/")
+    if "@" in server:
+        raise RefusalError(
+            f"{scheme}//...@{server.rpartition('@')[2]}{slash}{path}",
+            "an https URL without a user's name, for the template shows it to everybody",
+            "take a server that asks for none",
+        )
     printable = re.fullmatch(r"https://[!-~]{1,1000}", value)
     if not printable or "{architecture}" not in value or re.search(r"[{}]", _without_placeholders(value)):
         raise RefusalError(

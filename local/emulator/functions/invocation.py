@@ -56,11 +56,13 @@ class Invocations:
     Args:
         endpoint_url: Where functions find the account, with an address as its host: boto3 then asks S3 by path.
         directory: For unpacked code, and for a log of each function: `<name>.log`.
+        authority_file: The certificate authorities that functions trust. Default: the machine's.
     """
 
-    def __init__(self, endpoint_url: str, directory: Path) -> None:
+    def __init__(self, endpoint_url: str, directory: Path, authority_file: Path | None = None) -> None:
         self._endpoint_url = endpoint_url
         self._directory = directory
+        self._trust = {"SSL_CERT_FILE": str(authority_file)} if authority_file else {}
         self._runtime_packages = directory / "code" / "runtime"
         link_distributions(RUNTIME_DISTRIBUTIONS, self._runtime_packages)
 
@@ -162,6 +164,7 @@ class Invocations:
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            **self._trust,
         }
 
 

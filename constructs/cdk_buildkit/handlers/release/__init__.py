@@ -1,0 +1,1 @@
+"""Copies BuildKit's release archives from their upstream into the account's bucket."""
