@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from buildkit_ops.cache_scope import CacheScope, cache_name, cache_options
 from local.cases import FLEET, Cases, example_options
 from local.lab import ARCHITECTURE, Lab
 from local.rehearsal import Fleet, events
@@ -43,7 +44,9 @@ def replace_a_builder(lab: Lab, cases: Cases, progress: Callable[[str], None]) -
             progress("ending the builder under its build")
             answer = fleet.terminate(leaving, _PATIENCE_SECONDS)
             built = build.result()
-        again = cases.build("building once more on the new builder", client, options)
+        # From its own name alone: what counts is what the drained builder has exported.
+        own = cache_options(CacheScope(FLEET), cache_name("node-app", "replacement"))
+        again = cases.build("building once more on the new builder", client, own)
     logged = events(leaving)
     return Replacement(
         build_seconds=built.seconds,
