@@ -142,8 +142,11 @@ def test_a_certificate_that_cannot_be_read_fails_the_deploy(prover: Callable[...
         assert trial.group.answers[0] == (builder.instance_id, "ABANDON")
 
 
-def test_a_store_that_cannot_be_mounted_fails_the_deploy(prover: Callable[..., Any]) -> None:
-    with prover(image_change="umount /var/lib/buildkit") as trial:
+def test_a_store_that_cannot_be_mounted_fails_the_deploy(
+    prover: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BOOT_SECONDS", "180")  # a disk is waited for
+    with prover(image_change="umount /var/lib/buildkit", heartbeat_timeout=180) as trial:
         answer = trial.resource.ask("Create")
 
         builder = trial.builders[0]

@@ -189,18 +189,20 @@ def test_a_builder_whose_daemon_ends_for_good_asks_for_its_replacement_and_serve
 FAILURES = {
     "host files": ({"HOST_FILES": "s3://nowhere/host.zip"}, "", "nowhere|AccessDenied|403|404"),
     "packages": ({}, "rm /usr/sbin/iptables", r"bootstrap\.sh failed in line \d+: dnf install .*"),
-    "archive's sum": ({"BUILDKIT_ARCHIVE_SHA256": "0" * 64}, "", "got [0-9a-f]{64}.*, allowed 0{64}: put the archive"),
+    "archive's sum": ({"BUILDKIT_ARCHIVE_SHA256": "0" * 64}, "", "got [0-9a-f]{64}, allowed 0{64}: put the archive"),
     "full disk": (
         {},
-        "cp -a $(which aws) /tmp && mount -t tmpfs -o size=8M tmpfs /usr/local/bin && cp -a /tmp/aws /usr/local/bin",
+        "cp -a /usr/local/bin/{aws,systemctl} /tmp && mount -t tmpfs -o size=8M tmpfs /usr/local/bin "
+        "&& cp -a /tmp/{aws,systemctl} /usr/local/bin",
         "No space left on device",
     ),
     "store": ({}, "umount /var/lib/buildkit", "builder-store.service"),
     "certificate": ({"CERTIFICATE_SECRET": "no-such-secret"}, "", "builder-certificate.service"),
-    "packet filter": (
+    "firewall": (
         {},
-        r"rm /usr/sbin/iptables && printf '#!/bin/sh\nexit 3\n' >/usr/sbin/iptables && chmod +x /usr/sbin/iptables",
-        r"/usr/sbin/iptables.* (3|status 3)",
+        r"rm /usr/sbin/iptables-restore && printf '#!/bin/sh\nexit 3\n' >/usr/sbin/iptables-restore "
+        "&& chmod +x /usr/sbin/iptables-restore",
+        r"/usr/sbin/iptables-restore.* (3|status 3)",
     ),
     "daemon": ({}, "python3 -m http.server 1234 & sleep 1", "buildkitd.service ended with code 1 before it was ready"),
 }
