@@ -192,16 +192,20 @@ FAILURES = {
     "archive's sum": ({"BUILDKIT_ARCHIVE_SHA256": "0" * 64}, "", "got [0-9a-f]{64}, allowed 0{64}: put the archive"),
     "full disk": (
         {},
-        "cp -a /usr/local/bin/{aws,systemctl} /tmp && mount -t tmpfs -o size=8M tmpfs /usr/local/bin "
-        "&& cp -a /tmp/{aws,systemctl} /usr/local/bin",
+        (
+            "cp -a /usr/local/bin/{aws,systemctl} /tmp && mount -t tmpfs -o size=8M tmpfs /usr/local/bin "
+            "&& cp -a /tmp/{aws,systemctl} /usr/local/bin"
+        ),
         "No space left on device",
     ),
     "store": ({}, "umount /var/lib/buildkit", "builder-store.service"),
     "certificate": ({"CERTIFICATE_SECRET": "no-such-secret"}, "", "builder-certificate.service"),
     "firewall": (
         {},
-        r"rm /usr/sbin/iptables-restore && printf '#!/bin/sh\nexit 3\n' >/usr/sbin/iptables-restore "
-        "&& chmod +x /usr/sbin/iptables-restore",
+        (
+            r"rm /usr/sbin/iptables-restore && printf '#!/bin/sh\nexit 3\n' >/usr/sbin/iptables-restore "
+            "&& chmod +x /usr/sbin/iptables-restore"
+        ),
         r"/usr/sbin/iptables-restore.* (3|status 3)",
     ),
     "daemon": ({}, "python3 -m http.server 1234 & sleep 1", "buildkitd.service ended with code 1 before it was ready"),
