@@ -53,7 +53,10 @@ def rewrite(path: str, change: Callable[[dict[str, Any]], None]) -> None:
 
 
 def confine(specification: dict[str, Any]) -> None:
-    """Change a container's specification: https://github.com/opencontainers/runtime-spec/blob/main/config.md."""
+    """Change a container's specification.
+
+    Source: https://github.com/opencontainers/runtime-spec/blob/main/config.md
+    """
     refuse_capability(specification["process"])
     specification["linux"].setdefault("resources", {})["pids"] = {"limit": MOST_PROCESSES}
 
