@@ -41,16 +41,15 @@ class Lab:
         self._credentials: dict[str, dict[str, str]] = {}
         self._clients = itertools.count(1)
         self._resources = ExitStack()
-        release = self._resources.enter_context(ReleaseServer(toolchain.archives, directory / "release"))
-        release.configure(config, directory / config.name)
+        self._release = self._resources.enter_context(ReleaseServer(toolchain.archives, directory / "release"))
         self.emulator = self._resources.enter_context(
             Emulator(
                 directory / "requests.log",
                 bind="0.0.0.0",  # noqa: S104 - the sandbox's addresses, no other
-                authority_file=release.authority_file,
+                authority_file=self._release.authority_file,
             )
         )
-        self.deployment = Deployment(self.emulator, directory, config=directory / config.name)
+        self.deployment = self.new_deployment(directory, config=config)
         self.vpc = Vpc()
 
     def __enter__(self) -> Self:
@@ -60,6 +59,18 @@ class Lab:
         self, _kind: type[BaseException] | None, _error: BaseException | None, _where: TracebackType | None
     ) -> None:
         self._resources.close()
+
+    def new_deployment(self, directory: Path, *, config: Path, name: str = "buildkit") -> Deployment:
+        """Return a deployment in this account, which is not deployed yet.
+
+        Args:
+            directory: For what it writes.
+            config: The configuration, a TOML file.
+            name: Its deployment's name.
+        """
+        configured = directory / f"with-own-release-{config.name}"
+        self._release.configure(config, configured)
+        return Deployment(self.emulator, directory, config=configured, name=name)
 
     def deploy(self) -> None:
         """Deploy every stack. IAM is enforced from here on."""

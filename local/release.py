@@ -10,6 +10,8 @@ from pathlib import Path
 from buildkit_ops.architecture import Architecture
 from local.https_server import HttpsServer
 
+_SECTION = "\n[buildkit]\n"
+
 
 class ReleaseServer(HttpsServer):
     """Serves the archives, in the place of the host that `builders.toml` names.
@@ -28,16 +30,23 @@ class ReleaseServer(HttpsServer):
         """Write a configuration that differs from a given one in the release's URL and sums alone.
 
         Args:
-            config: A configuration that has them.
+            config: A configuration that has both, or none of them.
             configured: Where to write.
 
         Raises:
-            ValueError: It does not have them, each once.
+            ValueError: It has one of them, or one twice.
         """
-        text = _replaced(config.read_text(), "url", f"{self.url}/buildkit-{{version}}.linux-{{architecture}}.tar.gz")
-        for architecture, archive in self._archives.items():
-            with archive.open("rb") as file:
-                text = _replaced(text, architecture, hashlib.file_digest(file, "sha256").hexdigest())
+        settings = {
+            "url": f"{self.url}/buildkit-{{version}}.linux-{{architecture}}.tar.gz",
+            **{architecture.value: _sha256(archive) for architecture, archive in self._archives.items()},
+        }
+        text = f"\n{config.read_text()}"
+        if _SECTION in text:
+            for key, value in settings.items():
+                text = _replaced(text, key, value)
+        else:
+            url, *sums = (f'{key} = "{value}"\n' for key, value in settings.items())
+            text += f"{_SECTION}{url}[buildkit.sha256]\n{''.join(sums)}"
         configured.write_text(text)
 
 
@@ -47,8 +56,13 @@ class _Handler(SimpleHTTPRequestHandler):
 
 
 def _replaced(text: str, key: str, value: str) -> str:
-    head, section, tail = text.partition("\n[buildkit]\n")
+    head, section, tail = text.partition(_SECTION)
     tail, count = re.subn(rf'^{key} = "[^"]*"$', f'{key} = "{value}"', tail, flags=re.MULTILINE)
     if count != 1:
         raise ValueError(f"a configuration has {key} below [buildkit] once; got it {count} times: write it there")
     return f"{head}{section}{tail}"
+
+
+def _sha256(archive: Path) -> str:
+    with archive.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

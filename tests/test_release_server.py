@@ -53,7 +53,15 @@ def test_the_archives_are_where_the_configuration_says(
             assert response.read() == path.read_bytes()
 
 
-def test_a_configuration_without_a_release_is_refused(server: ReleaseServer, tmp_path: Path) -> None:
+def test_a_configuration_that_says_nothing_of_the_release_gets_one(server: ReleaseServer, tmp_path: Path) -> None:
+    (tmp_path / "builders.toml").write_text('[builders.main]\narchitectures = ["arm64"]\n')
+
+    server.configure(tmp_path / "builders.toml", tmp_path / "configured.toml")
+
+    assert load_config(tmp_path / "configured.toml").buildkit.url.startswith(server.url)
+
+
+def test_a_configuration_with_half_a_release_is_refused(server: ReleaseServer, tmp_path: Path) -> None:
     (tmp_path / "builders.toml").write_text('[buildkit]\nversion = "v0.31.2"\n')
 
     with pytest.raises(ValueError, match=r"has url below \[buildkit\] once; got it 0 times: write it there"):

@@ -16,7 +16,6 @@ from botocore.exceptions import ClientError
 from buildkit_ops.cache_scope import CacheOptions, CacheScope, cache_name, cache_options
 from local.builder import Builder
 from local.client import BuildError
-from local.deployment import Deployment
 from local.emulator.aws import REGION, Aws
 from local.emulator.request_log import Denial, S3Request
 from local.lab import ARCHITECTURE, Lab
@@ -310,7 +309,7 @@ def opt_in(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Lab:
     directory = tmp_path_factory.mktemp("opt-in")
     (directory / "builders.toml").write_text(OPT_IN)
     other = copy.copy(lab)
-    other.deployment = Deployment(lab.emulator, directory, config=directory / "builders.toml", name="opt-in")
+    other.deployment = lab.new_deployment(directory, config=directory / "builders.toml", name="opt-in")
     other.deployment.deploy()
     return other
 
