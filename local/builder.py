@@ -176,16 +176,6 @@ class Builder:
             text=True,
         )
 
-    def drain(self) -> int:
-        """Switch it off, then lose its disks.
-
-        Returns:
-            Its init's exit code.
-        """
-        exit_code = self.power_off()
-        self.destroy()
-        return exit_code
-
     def destroy(self) -> None:
         """End it at once, as a spot interruption without notice would, and remove its disks."""
         self._process.kill()
