@@ -8,7 +8,7 @@ import pytest
 
 from local.builder import Builder
 from local.client import BuildError
-from tests.attacker import Attacker, beyond, join_ports, let_through, meanwhile
+from tests.attacker import Attacker, beyond, join_ports, let_through, meanwhile, until_answered
 
 pytest_plugins = ["tests.attack_fixtures"]
 
@@ -72,7 +72,8 @@ def test_without_isolated_ports_a_step_would_reach_a_step_of_another_build(
     ):
         join_ports(builder)
 
-        got = attacker.run("http", "GET", f"http://{address}/")
+        # For three seconds the attacker's network remembers an address that it did not find.
+        got = until_answered(lambda: attacker.run("http", "GET", f"http://{address}/"), "200")
 
     assert got == "200 word"
 
