@@ -115,7 +115,7 @@ def test_a_wrong_archive_fails_the_deploy_and_names_the_builder(prover: Callable
             f"get-console-output --output text --instance-id {builder.instance_id}. Mend it and deploy again. To "
             "deploy without this proof, set prove_boot to false (details: log group prover)"
         )
-        assert "bootstrap.sh failed in line" in builder.console.read_text()
+        assert "put the archive of that sum there" in builder.console.read_text()
 
 
 def test_nothing_is_left_of_a_failed_proof_though_auto_scaling_launches_another_builder_at_once(

@@ -190,6 +190,11 @@ FAILURES = {
     "host files": ({"HOST_FILES": "s3://nowhere/host.zip"}, "", "nowhere|AccessDenied|403|404"),
     "packages": ({}, "rm /usr/sbin/iptables", r"bootstrap\.sh failed in line \d+: dnf install .*"),
     "archive's sum": ({"BUILDKIT_ARCHIVE_SHA256": "0" * 64}, "", "got [0-9a-f]{64}, allowed 0{64}: put the archive"),
+    "archive": (
+        {"BUILDKIT_ARCHIVE": "s3://nowhere/buildkit.tar.gz"},
+        "",
+        "s3://nowhere/buildkit.tar.gz: got nothing, allowed [0-9a-f]{64}: put the archive",
+    ),
     "full disk": (
         {},
         (

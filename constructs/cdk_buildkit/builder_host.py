@@ -24,7 +24,7 @@ class BuilderHost(Construct):
     """The host files as an S3 asset, and the user data of the launch templates that use them.
 
     User data is two parts: a cloud-config that writes `environment` and `host.sha256`, and `loader.sh` as it
-    stands, which fetches the asset, checks the sums and runs `bootstrap.sh` from it.
+    stands, which fetches the asset and BuildKit's archive, checks their sums and runs `bootstrap.sh` from the asset.
     """
 
     def __init__(self, scope: Construct, id: str) -> None:  # noqa: A002 - the name that every construct gives it

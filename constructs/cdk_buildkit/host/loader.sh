@@ -1,5 +1,6 @@
 #!/bin/bash
-# The first stage of a builder's boot, carried by its user data: fetch the host files, check their sums, run them.
+# A builder's boot, carried by its user data: fetch BuildKit and the host files, check their sums, run bootstrap.sh from
+# them, start the services.
 set -euo pipefail
 
 configuration=/etc/cdk-buildkit
@@ -30,9 +31,37 @@ abandon() {
 }
 trap abandon EXIT
 
+install_buildkit() {
+  local archive=$directory/buildkit.tar.gz plugin got=nothing
+  # Patiently: another builder in place of this one would take minutes.
+  if AWS_RETRY_MODE=standard AWS_MAX_ATTEMPTS=10 \
+    aws --region "$AWS_REGION" s3 cp --only-show-errors "$BUILDKIT_ARCHIVE" "$archive"; then
+    got=$(sha256sum <"$archive")
+  fi
+  if [[ ${got%% *} != "$BUILDKIT_ARCHIVE_SHA256" ]]; then
+    echo "$BUILDKIT_ARCHIVE: got ${got%% *}, allowed $BUILDKIT_ARCHIVE_SHA256:" \
+      "put the archive of that sum there with \`aws s3 cp\`" >&2
+    return 1
+  fi
+  tar --extract --gzip --file "$archive" --directory /usr/local
+  rm "$archive"
+  # In a directory of their own, by the names that CNI has for them.
+  install -d /opt/cni/bin
+  for plugin in /usr/local/bin/buildkit-cni-*; do
+    ln --symbolic --force "$plugin" "/opt/cni/bin/${plugin##*/buildkit-cni-}"
+  done
+}
+
 mkdir -p "$directory"
+# What takes longest goes on beside the rest.
+install_buildkit &
+buildkit=$!
 aws --region "$AWS_REGION" s3 cp --only-show-errors "$HOST_FILES" "$directory/host.zip"
 python3 -m zipfile --extract "$directory/host.zip" "$directory"
 cd "$directory"
 sha256sum --check --strict --quiet "$configuration/host.sha256"
 bash bootstrap.sh
+wait "$buildkit"
+systemctl enable --now buildkitd.service
+# Last: it tells the group that this builder serves.
+systemctl enable --now builder-drain.service
