@@ -77,7 +77,7 @@ class Client:
 
     def build(
         self,
-        context: Path,
+        context: Path | str,
         *,
         options: CacheOptions | None = None,
         arguments: Sequence[str] = (),
@@ -86,7 +86,7 @@ class Client:
         """Build an image.
 
         Args:
-            context: The build context, with its Dockerfile.
+            context: The build context, with its Dockerfile: a directory, or the URL of a git repository.
             options: The cache options. Default: no cache.
             arguments: Further arguments of `buildx build`.
             progress: Told the name of each step as it starts.

@@ -8,6 +8,7 @@ import re
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,12 @@ from local.lab import ARCHITECTURE, Lab
 from local.mutual_tls import client_context, serves
 from local.rehearsal import FLEET, Fleet, wait_for_event
 from local.sandbox import UPLINK
+from local.vpc import GATEWAY
 
 QUICK = {"SETTLING_SECONDS": "2", "HEARTBEAT_SECONDS": "2"}
 PORT = 1234
+GIT_PORT = 9418
+AUTHOR = ["-c", "user.name=Tests", "-c", "user.email=tests@example.com"]
 VOLUME_BYTES = 600 * 1024 * 1024
 UNITS = Path("/etc/systemd/system")
 
@@ -52,6 +56,18 @@ def volume(tmp_path: Path) -> Path:
     with volume.open("wb") as file:
         file.truncate(VOLUME_BYTES)
     return volume
+
+
+@contextmanager
+def git_daemon(directory: Path) -> Iterator[str]:
+    """Serve the repositories of a directory, and yield the address at which builders reach them."""
+    options = [f"--listen={GATEWAY}", f"--port={GIT_PORT}", f"--base-path={directory}", "--export-all", "--reuseaddr"]
+    daemon = subprocess.Popen(["git", "daemon", *options])
+    try:
+        yield f"{GATEWAY}:{GIT_PORT}"
+    finally:
+        daemon.terminate()
+        daemon.wait()
 
 
 def answers(lab: Lab, builder: Builder, *, show: bool = True) -> bool:
@@ -108,6 +124,22 @@ def test_a_boot_reaches_nothing_beyond_the_account(lab: Lab) -> None:
 
     assert served
     assert counted[:3] == ["0", "0", "DROP"]
+
+
+def test_a_builder_builds_a_git_context(
+    lab: Lab, builder: Builder, context: Path, busybox_arguments: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    repositories = tmp_path_factory.mktemp("repositories")
+    for words in (["init", "-b", "main"], ["add", "."], [*AUTHOR, "commit", "-m", "The context"]):
+        subprocess.run(["git", *words], cwd=context, check=True)
+    subprocess.run(["git", "clone", "--bare", context, repositories / "context.git"], check=True)
+
+    with git_daemon(repositories) as address:
+        build = lab.client(FLEET, {ARCHITECTURE: builder}).build(
+            f"git://{address}/context.git#main", arguments=busybox_arguments
+        )
+
+    assert build.steps > 0
 
 
 def test_a_reboot_keeps_the_store_and_brings_back_the_rest(

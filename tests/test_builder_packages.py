@@ -59,25 +59,25 @@ def requested(root: Path, *, programs: Sequence[str] = (), disks: int = 0) -> li
     return [word for word in log.read_text().split() if not word.startswith("--") and word != "install"]
 
 
-def test_the_packet_filter_is_installed_where_it_is_missing(throw_away_root: Path) -> None:
-    assert requested(throw_away_root) == ["iptables-nft"]
+def test_the_packet_filter_and_git_are_installed_where_they_are_missing(throw_away_root: Path) -> None:
+    assert requested(throw_away_root) == ["iptables-nft", "git-core"]
 
 
 @pytest.mark.parametrize("disks", [0, 1])
 def test_striping_is_not_installed_where_there_is_nothing_to_stripe(throw_away_root: Path, disks: int) -> None:
-    assert requested(throw_away_root, disks=disks) == ["iptables-nft"]
+    assert requested(throw_away_root, disks=disks) == ["iptables-nft", "git-core"]
 
 
 def test_striping_is_installed_where_the_instance_has_several_disks(throw_away_root: Path) -> None:
-    assert requested(throw_away_root, disks=2) == ["iptables-nft", "mdadm"]
+    assert requested(throw_away_root, disks=2) == ["iptables-nft", "git-core", "mdadm"]
 
 
 def test_only_what_is_missing_is_installed(throw_away_root: Path) -> None:
-    assert requested(throw_away_root, programs=["iptables"], disks=4) == ["mdadm"]
+    assert requested(throw_away_root, programs=["iptables", "git"], disks=4) == ["mdadm"]
 
 
 def test_nothing_is_asked_for_where_the_image_has_it_all(throw_away_root: Path) -> None:
-    assert requested(throw_away_root, programs=["iptables", "mdadm"], disks=4) is None
+    assert requested(throw_away_root, programs=["iptables", "git", "mdadm"], disks=4) is None
 
 
 def test_host_files_name_no_host_but_the_metadata_service(root: Path) -> None:

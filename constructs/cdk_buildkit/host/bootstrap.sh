@@ -10,6 +10,8 @@ host=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 install_packages() {
   local missing=() disks=(/dev/disk/by-id/nvme-Amazon_EC2_NVMe_Instance_Storage_*-ns-1)
   command -v iptables >/dev/null || missing+=(iptables-nft)
+  # The daemon runs it for git contexts.
+  command -v git >/dev/null || missing+=(git-core)
   ((${#disks[@]} < 2)) || command -v mdadm >/dev/null || missing+=(mdadm)
   if ((${#missing[@]})); then
     dnf install --assumeyes --quiet --setopt=install_weak_deps=False "${missing[@]}"
