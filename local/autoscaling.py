@@ -13,6 +13,10 @@ from local.query_api import QueryApi, RefusedCallError
 _PATIENCE_SECONDS = 60
 _STATE = "meta-data/autoscaling/target-lifecycle-state"
 _BUILDKIT_PORT = 1234
+_AT_MINIMUM = (
+    "Currently, desiredSize equals minSize ({0}). Terminating instance without replacement will violate group's min "
+    "size constraint. Either set shouldDecrementDesiredCapacity flag to false or lower group's min size."
+)
 _NO_ACTION = "No active Lifecycle Action found with instance ID {}"
 
 
@@ -45,16 +49,28 @@ class AutoScaling:
         launching_hook: The hook that a new builder has to answer.
         terminating_hook: The hook that a builder has to answer when it is to end.
         name: The group's name.
+        retired_state: The target state of a builder that retires: `Warmed:Stopped` in a group with a warm pool.
     """
 
     def __init__(
-        self, host: str, balancer: Balancer, *, launching_hook: str, terminating_hook: str, name: str = "builders"
+        self,
+        host: str,
+        balancer: Balancer,
+        *,
+        launching_hook: str,
+        terminating_hook: str,
+        name: str = "builders",
+        retired_state: str = "Terminated",
     ) -> None:
         self.name = name
+        self.minimum = 0
+        self.desired = 0
         self.calls: list[Call] = []
         self._balancer = balancer
         self._launching_hook = launching_hook
         self._terminating_hook = terminating_hook
+        self._retired_state = retired_state
+        self._builders: dict[str, Builder] = {}
         self._lock = threading.Lock()
         self._actions: dict[tuple[str, str], _Action] = {}
         self._refusals_left = 0
@@ -67,7 +83,9 @@ class AutoScaling:
         Raises:
             TimeoutError: It did not answer, or is not healthy.
         """
+        self.desired += 1
         builder = boot()
+        self._builders[builder.instance_id] = builder
         self._wait(builder.instance_id, self._launching_hook)
         self._balancer.register(builder.instance_id, builder.address, _BUILDKIT_PORT)
         self._balancer.wait_until_healthy(builder.instance_id)
@@ -93,7 +111,9 @@ class AutoScaling:
             TimeoutError: It did not answer, or is not healthy.
         """
         with self._lock:
+            self.desired += 1
             self._actions[builder.instance_id, self._launching_hook] = _Action()
+            self._actions.pop((builder.instance_id, self._terminating_hook), None)
         builder.set_metadata(_STATE, "InService")
         self._wait(builder.instance_id, self._launching_hook)
         self._balancer.register(builder.instance_id, builder.address, _BUILDKIT_PORT)
@@ -136,6 +156,8 @@ class AutoScaling:
                 self._balancer.deregister(instance_id)
             case "DescribeTargetHealth" | "SetInstanceHealth":
                 pass
+            case "TerminateInstanceInAutoScalingGroup":
+                return self._retire(self._builders[instance_id])
             case "RecordLifecycleActionHeartbeat" | "CompleteLifecycleAction":
                 known = self._actions.get((instance_id, hook))
                 if known is None and hook == self._launching_hook:
@@ -152,8 +174,21 @@ class AutoScaling:
     def _result(self, action: str, instance_id: str) -> dict[str, Any]:
         if action != "DescribeTargetHealth":
             return {}
-        state = {"State": self._balancer.state(instance_id)}
-        return {"TargetHealthDescriptions": [{"Target": {"Id": instance_id}, "TargetHealth": state}]}
+        asked = [instance_id] if instance_id else self._balancer.targets
+        return {
+            "TargetHealthDescriptions": [
+                {"Target": {"Id": each}, "TargetHealth": {"State": self._balancer.state(each)}} for each in asked
+            ]
+        }
+
+    def _retire(self, builder: Builder) -> str | None:
+        """End a builder, and want one fewer, as a group does that is asked to do both; or say why not."""
+        with self._lock:
+            if self.desired <= self.minimum:
+                return _AT_MINIMUM.format(self.minimum)
+            self.desired -= 1
+        self.start_termination(builder, self._retired_state)
+        return None
 
     def _action(self, instance_id: str, hook: str) -> _Action:
         with self._lock:

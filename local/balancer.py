@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self, TypeVar
 
 _CHUNK = 65536
+_CHECK_SECONDS = 2
 _Result = TypeVar("_Result")
 
 
@@ -37,6 +38,39 @@ class TargetGroupAttributes:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class HealthCheck:
+    """How targets are asked whether they take new flows. By HTTP on a port and path; without a path, a TCP connect.
+
+    Source: https://docs.aws.amazon.com/elasticloadbalancing/latest/network/target-group-health-checks.html
+    """
+
+    path: str | None = None
+    port: int | None = None
+    interval: float = 30
+    healthy_threshold: int = 5
+    unhealthy_threshold: int = 2
+    matcher: str = "200-399"
+
+    @classmethod
+    def from_target_group(cls, group: Mapping[str, Any]) -> Self:
+        """Read what a target group declares, as DescribeTargetGroups words it."""
+        http = group["HealthCheckProtocol"] == "HTTP"
+        return cls(
+            path=group["HealthCheckPath"] if http else None,
+            port=None if group["HealthCheckPort"] == "traffic-port" else int(group["HealthCheckPort"]),
+            interval=group["HealthCheckIntervalSeconds"],
+            healthy_threshold=group["HealthyThresholdCount"],
+            unhealthy_threshold=group["UnhealthyThresholdCount"],
+            matcher=group["Matcher"]["HttpCode"] if http else "",
+        )
+
+    def accepts(self, status: int) -> bool:
+        """Tell whether an answer means that the target is healthy."""
+        ranges = (each.partition("-") for each in self.matcher.split(","))
+        return any(int(least) <= status <= int(most or least) for least, _, most in ranges)
+
+
 @dataclass
 class _Target:
     host: str
@@ -55,7 +89,7 @@ class Balancer:
         host: The address to listen on.
         port: The port.
         attributes: The target group's.
-        check_seconds: Time between two health checks, TCP connects; two in a row decide.
+        health_check: The target group's.
         propagation_seconds: How long a deregistered target still gets new flows, as with the real one.
     """
 
@@ -65,11 +99,11 @@ class Balancer:
         port: int,
         attributes: TargetGroupAttributes,
         *,
-        check_seconds: float = 0.5,
+        health_check: HealthCheck,
         propagation_seconds: float = 1.0,
     ) -> None:
         self._attributes = attributes
-        self._check_seconds = check_seconds
+        self._health_check = health_check
         self._propagation_seconds = propagation_seconds
         self._targets: dict[str, _Target] = {}
         self._turns = itertools.count()
@@ -88,6 +122,11 @@ class Balancer:
         """Send a target no new flows from soon on; does nothing when it is not there."""
         if target in self._targets and self._targets[target].deregistered_since is None:
             self._targets[target].deregistered_since = time.monotonic()
+
+    @property
+    def targets(self) -> list[str]:
+        """The targets that are registered."""
+        return [name for name, target in list(self._targets.items()) if target.deregistered_since is None]
 
     def state(self, target: str) -> str:
         """Return the state that DescribeTargetHealth would name."""
@@ -135,6 +174,8 @@ class Balancer:
 
     async def _accept(self, client_reader: asyncio.StreamReader, client_writer: asyncio.StreamWriter) -> None:
         takers = [target for target in list(self._targets.values()) if self._takes_new_flows(target)]
+        # Fails open, as the real one does when no target is healthy.
+        takers = takers or [target for target in list(self._targets.values()) if target.deregistered_since is None]
         if not takers:
             client_writer.transport.abort()
             return
@@ -160,21 +201,34 @@ class Balancer:
             for target in list(self._targets.values()):
                 await self._check(target)
                 self._apply_attributes(target)
-            await asyncio.sleep(self._check_seconds)
+            await asyncio.sleep(self._health_check.interval)
 
     async def _check(self, target: _Target) -> None:
-        try:
-            _, writer = await asyncio.wait_for(asyncio.open_connection(target.host, target.port), 2)
-        except OSError:
-            answers = False
-        else:
-            answers = True
-            writer.close()
+        answers = await self._answers(target)
         target.streak = 0 if answers == target.healthy else target.streak + 1
-        if target.streak == 2:  # noqa: PLR2004 - the least that the real one allows
+        needed = self._health_check.healthy_threshold if answers else self._health_check.unhealthy_threshold
+        if target.streak == needed:
             target.streak = 0
             target.healthy = answers
             target.unhealthy_since = None if answers else time.monotonic()
+
+    async def _answers(self, target: _Target) -> bool:
+        check = self._health_check
+        try:
+            async with asyncio.timeout(_CHECK_SECONDS):
+                reader, writer = await asyncio.open_connection(target.host, check.port or target.port)
+                try:
+                    if check.path is None:
+                        return True
+                    writer.write(
+                        f"GET {check.path} HTTP/1.1\r\nHost: {target.host}\r\nConnection: close\r\n\r\n".encode()
+                    )
+                    status = await reader.readline()
+                    return check.accepts(int(status.split()[1]))
+                finally:
+                    writer.close()
+        except (OSError, TimeoutError, ValueError, IndexError):
+            return False
 
     def _apply_attributes(self, target: _Target) -> None:
         now = time.monotonic()

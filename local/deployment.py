@@ -109,20 +109,27 @@ class Deployment:
 
     def mixed_instances_policy(self, fleet: str, architecture: Architecture) -> Any:  # noqa: ANN401 - as boto3 describes it
         """Return what the fleet's group of the architecture launches, as Auto Scaling describes it."""
-        return self._group(fleet, architecture)["MixedInstancesPolicy"]
+        return self.group(fleet, architecture)["MixedInstancesPolicy"]
 
     def group_name(self, fleet: str, architecture: Architecture) -> str:
         """Return the name of the fleet's Auto Scaling group of the architecture."""
-        name: str = self._group(fleet, architecture)["AutoScalingGroupName"]
+        name: str = self.group(fleet, architecture)["AutoScalingGroupName"]
         return name
 
     def target_group_attributes(self, fleet: str, architecture: Architecture) -> dict[str, str]:
         """Return the attributes of the target group that the fleet's builders of the architecture join."""
-        (target_group,) = self._group(fleet, architecture)["TargetGroupARNs"]
+        (target_group,) = self.group(fleet, architecture)["TargetGroupARNs"]
         attributes = self._aws.client("elbv2").describe_target_group_attributes(TargetGroupArn=target_group)
         return {attribute["Key"]: attribute["Value"] for attribute in attributes["Attributes"]}
 
-    def _group(self, fleet: str, architecture: Architecture) -> Any:  # noqa: ANN401 - as boto3 describes it
+    def target_group(self, fleet: str, architecture: Architecture) -> dict[str, Any]:
+        """Return the target group that the fleet's builders of the architecture join, as its service describes it."""
+        (arn,) = self.group(fleet, architecture)["TargetGroupARNs"]
+        (group,) = self._aws.client("elbv2").describe_target_groups(TargetGroupArns=[arn])["TargetGroups"]
+        return dict(group)
+
+    def group(self, fleet: str, architecture: Architecture) -> Any:  # noqa: ANN401 - as boto3 describes it
+        """Return the Auto Scaling group of the fleet's builders of the architecture."""
         resources = self._resources(fleet, "AWS::AutoScaling::AutoScalingGroup")
         head = f"Fleet{architecture.construct_id}"
         (name,) = (name for logical_id, name in resources.items() if logical_id.startswith(head))

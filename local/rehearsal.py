@@ -3,11 +3,12 @@
 import json
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
 from local.autoscaling import AutoScaling
-from local.balancer import Balancer, TargetGroupAttributes
+from local.balancer import Balancer, HealthCheck, TargetGroupAttributes
 from local.builder import Builder
 from local.lab import ARCHITECTURE, Lab
 from local.vpc import GATEWAY
@@ -21,6 +22,17 @@ def target_group_attributes(lab: Lab) -> TargetGroupAttributes:
     return TargetGroupAttributes.from_mapping(lab.deployment.target_group_attributes(FLEET, ARCHITECTURE))
 
 
+def target_group_health_check(lab: Lab, interval: float | None = None) -> HealthCheck:
+    """Return the health check of the fleet's deployed target group.
+
+    Args:
+        lab: The deployment.
+        interval: Seconds between two checks. Default: the target group's own.
+    """
+    check = HealthCheck.from_target_group(lab.deployment.target_group(FLEET, ARCHITECTURE))
+    return check if interval is None else replace(check, interval=interval)
+
+
 class Fleet:
     """A group of builders behind a balancer on a port of the gateway; used with `with`.
 
@@ -29,7 +41,9 @@ class Fleet:
         port: The balancer's port.
         environment: What the builders' environment files say differently.
         attributes: The target group's. Default: those of the deployed one.
+        check_seconds: Time between two health checks; None: as the deployed target group has it.
         propagation_seconds: How long a deregistered builder still gets new flows.
+        retired_state: The target state of a builder that retires.
     """
 
     def __init__(
@@ -39,7 +53,9 @@ class Fleet:
         *,
         environment: Mapping[str, str],
         attributes: TargetGroupAttributes | None = None,
+        check_seconds: float | None = 0.5,
         propagation_seconds: float = 1.0,
+        retired_state: str = "Terminated",
     ) -> None:
         self.address = f"{GATEWAY}:{port}"
         self._lab = lab
@@ -48,9 +64,12 @@ class Fleet:
             GATEWAY,
             port,
             attributes or target_group_attributes(lab),
+            health_check=target_group_health_check(lab, check_seconds),
             propagation_seconds=propagation_seconds,
         )
-        self.group = AutoScaling(GATEWAY, self.balancer, launching_hook="boot", terminating_hook="drain")
+        self.group = AutoScaling(
+            GATEWAY, self.balancer, launching_hook="boot", terminating_hook="drain", retired_state=retired_state
+        )
         self._builders: list[Builder] = []
 
     def __enter__(self) -> Self:

@@ -1,6 +1,7 @@
 """One fleet of builders: its trust tier's role, address and scope."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 
 from aws_cdk import CfnOutput, Duration, Size, Stack
 from aws_cdk import aws_ec2 as ec2
@@ -11,13 +12,16 @@ from cdk_buildkit import (
     Architecture,
     BuilderCapacity,
     BuilderCertificates,
+    BuilderScaling,
     CacheBucket,
     CacheScope,
+    CapacitySchedule,
     Ec2BuilderFleet,
     ReleaseBucket,
     StoreVolume,
+    WarmPool,
 )
-from stacks.config import FleetConfig
+from stacks.config import FleetConfig, ScalingConfig
 
 
 class BuildersStack(Stack):
@@ -55,7 +59,8 @@ class BuildersStack(Stack):
                 client_life=Duration.days(config.certificates.client_life_days),
                 generation=config.certificates.generation,
             ),
-            capacities={architecture: _capacity(config, architecture) for architecture in config.architectures},
+            capacities={architecture: capacity_of(config, architecture) for architecture in config.architectures},
+            scaling=scaling_of(config.scaling),
             longest_build=config.longest_build,
             max_instance_lifetime=Duration.days(config.max_instance_lifetime_days),
             store_volume=StoreVolume(
@@ -87,11 +92,43 @@ class BuildersStack(Stack):
             )
 
 
-def _capacity(config: FleetConfig, architecture: Architecture) -> BuilderCapacity:
+def capacity_of(config: FleetConfig, architecture: Architecture) -> BuilderCapacity:
+    """Return the capacity of an architecture's builders that the settings stand for."""
     return BuilderCapacity(
         min_capacity=config.min_capacity,
         max_capacity=config.max_capacity,
         instance_types=config.instance_types.get(architecture),
         spot=config.spot,
         ami_id=config.ami.get(architecture),
+    )
+
+
+def scaling_of(config: ScalingConfig) -> BuilderScaling:
+    """Return the scaling parameters that the settings stand for."""
+    pool = config.warm_pool
+    return BuilderScaling(
+        target_builds_per_builder=config.target_builds_per_builder,
+        max_builds=config.max_builds,
+        idle_timeout=timedelta(minutes=config.idle_timeout_minutes),
+        warm_pool=WarmPool(
+            min_size=pool.min_size,
+            max_prepared_capacity=pool.max_prepared_capacity,
+            reuse_on_scale_in=pool.reuse_on_scale_in,
+        )
+        if pool
+        else None,
+        schedules=[
+            CapacitySchedule(
+                cron=each.cron,
+                time_zone=each.time_zone,
+                min_capacity=each.min_capacity,
+                max_capacity=each.max_capacity,
+            )
+            for each in config.schedules
+        ],
+        on_demand_base_capacity=config.on_demand_base_capacity,
+        on_demand_percentage=config.on_demand_percentage,
+        max_parallelism=config.max_parallelism,
+        step_memory=Size.mebibytes(config.step_memory_mib) if config.step_memory_mib else None,
+        step_cpus=config.step_cpus,
     )

@@ -28,6 +28,7 @@ from tests.attacker import (
 pytest_plugins = ["tests.attack_fixtures"]
 
 DEBUG_PORT = "6060"
+HEALTH_PORT = "1236"
 LOOPBACK_PORT = "8099"
 
 
@@ -113,7 +114,24 @@ def test_so_nothing_else_listens(builder: Builder) -> None:
     )
 
     addresses = {line.split()[3] for line in listed.stdout.splitlines()}
-    assert addresses == {f"*:{BUILDKIT_PORT}", f"{METADATA}:80"}  # which on an instance is not its own
+    assert addresses == {
+        f"*:{BUILDKIT_PORT}",
+        f"0.0.0.0:{HEALTH_PORT}",
+        f"{METADATA}:80",
+    }  # the last is not an instance's own
+
+
+@pytest.mark.parametrize("host_address", [STEPS_GATEWAY, "the host's own address"], indirect=True)
+def test_a_step_does_not_reach_the_agent(attacker: Attacker, on_builder: Callable[..., str], host_address: str) -> None:
+    assert until_answered(lambda: on_builder("connect", host_address, HEALTH_PORT), "connected") == "connected"
+
+    assert attacker.run("connect", host_address, HEALTH_PORT).startswith("TimeoutError")
+
+
+@pytest.mark.parametrize("host_address", ["127.0.0.1", "the host's own address"], indirect=True)
+def test_the_agent_tells_the_daemon_nothing(attacker: Attacker, host_address: str) -> None:
+    with pytest.raises(BuildError, match="403"):
+        attacker.build(f"FROM scratch\nADD http://{host_address}:{HEALTH_PORT}/health /got\n")
 
 
 @pytest.fixture

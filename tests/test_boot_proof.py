@@ -106,7 +106,11 @@ def test_the_groups_of_the_proof_are_empty_but_for_it(template: Template) -> Non
     ]
 
     assert sizes == [("0", "1", None)] * 2
-    template.resource_count_is("AWS::AutoScaling::ScalingPolicy", 0)
+    followed = [
+        each["Properties"]["AutoScalingGroupName"]["Ref"]
+        for each in template.find_resources("AWS::AutoScaling::ScalingPolicy").values()
+    ]
+    assert not set(followed) & set(groups(template, of_the_proof=True))
 
 
 def test_what_is_launched_differently_asks_for_a_proof(make_template: MakeTemplate, template: Template) -> None:

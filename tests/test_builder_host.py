@@ -113,6 +113,15 @@ def test_the_environment_has_what_the_host_files_read(written_files: dict[str, d
         "TERMINATING_HOOK": "drain",
         "HEARTBEAT_SECONDS": "300",
         "SETTLING_SECONDS": "120",
+        "FLEET": "main.buildkit.buildkit.internal",
+        "ARCHITECTURE": "x86_64",
+        "METRIC_NAMESPACE": "CdkBuildkit",
+        "PUBLISH_SECONDS": "10",
+        "MAX_BUILDS": "4",
+        "IDLE_TIMEOUT_SECONDS": "900",
+        "MAX_PARALLELISM": "0",
+        "STEP_MEMORY_BYTES": "0",
+        "STEP_CPUS": "0",
     }
 
 

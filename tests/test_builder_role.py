@@ -32,6 +32,7 @@ def policy(fleet: str) -> dict[str, Any]:
                     "autoscaling:CompleteLifecycleAction",
                     "autoscaling:RecordLifecycleActionHeartbeat",
                     "autoscaling:SetInstanceHealth",
+                    "autoscaling:TerminateInstanceInAutoScalingGroup",
                 ],
                 "Condition": {
                     "StringEquals": {"aws:ResourceTag/cdk-buildkit:fleet": "<AWS::StackName>/<construct's address>"}
@@ -39,6 +40,12 @@ def policy(fleet: str) -> dict[str, Any]:
                 "Effect": "Allow",
                 "Resource": "arn:<AWS::Partition>:autoscaling:<AWS::Region>:<AWS::AccountId>:"
                 "autoScalingGroup:*:autoScalingGroupName/*",
+            },
+            {
+                "Action": "cloudwatch:PutMetricData",
+                "Condition": {"StringEquals": {"cloudwatch:namespace": "CdkBuildkit"}},
+                "Effect": "Allow",
+                "Resource": "*",
             },
             {
                 "Action": [
@@ -103,7 +110,9 @@ def test_only_instances_can_take_the_role_and_it_has_no_other_policy(template: T
 def test_nothing_else_in_the_stack_gives_the_builders_permissions(template: Template) -> None:
     resources = template.to_json()["Resources"]
 
-    about = {name for name, each in resources.items() if "FleetRole" in str(each) and "Policy" in each["Type"]}
+    about = {
+        name for name, each in resources.items() if "FleetRole" in str(each["Properties"]) and "Policy" in each["Type"]
+    }
     assert about == {name for name in resources if name.startswith("FleetRoleDefaultPolicy")}
 
 

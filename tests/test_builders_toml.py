@@ -14,29 +14,34 @@ import pytest
 from aws_cdk import Size
 
 from buildkit_ops.cache_expiration import CacheExpiration, expiration_margin_days
-from cdk_buildkit import BuilderCapacity, BuildKitRelease, StoreVolume
-from stacks.config import BuildkitConfig, CacheConfig, Config, FleetConfig, VolumeConfig, load_config
+from cdk_buildkit import BuilderCapacity, BuilderScaling, BuildKitRelease, StoreVolume
+from stacks.config import BuildkitConfig, CacheConfig, Config, FleetConfig, ScalingConfig, VolumeConfig, load_config
 
 SHIPPED = Path(__file__).parent.parent / "builders.toml"
 LINES = SHIPPED.read_text().splitlines()
 
-COMMENTED_OUT = re.compile(r"# (\[[a-z_.]+\]|(?P<name>[a-z_]+) = .+)")
+COMMENTED_OUT = re.compile(r"# ((?P<name>\[[a-z_.]+\]|[a-z_]+)( = .+)?)")
 SETTING = re.compile(r"(# )?[a-z_]+ = .+")  # no architecture: a digit is in the name of each
 
-USED_TOGETHER: dict[str, list[str | None]] = {
+USED_TOGETHER = {
     "permissions_boundary": ["permissions_boundary"],
     "zone_name": ["zone_name"],
     "hosted_zone_id": ["zone_name", "hosted_zone_id"],
-    "vpc": [None, "id", "cidr", "availability_zones", "private_subnet_ids"],
+    "vpc": ["[network.vpc]", "id", "cidr", "availability_zones", "private_subnet_ids"],
     "kms_key_arn": ["kms_key_arn"],
     "bucket_names": ["bucket_names"],
     "clients": ["clients"],
     "ami": ["ami"],
+    "max_parallelism": ["max_parallelism"],
+    "step_memory_mib": ["step_memory_mib"],
+    "step_cpus": ["step_cpus"],
+    "schedules": ["schedules"],
+    "warm_pool": ["[builders.main.scaling.warm_pool]", "min_size", "max_prepared_capacity", "reuse_on_scale_in"],
 }
-"""For each optional setting, the commented lines that make it; None is a table's heading."""
+"""For each optional setting, the commented lines that make it; in brackets, a table's heading."""
 
 
-def without_comment_signs(names: list[str | None]) -> str:
+def without_comment_signs(names: list[str]) -> str:
     lines = []
     for line in LINES:
         match = COMMENTED_OUT.fullmatch(line)
@@ -53,7 +58,9 @@ def settings(kind: type, prefix: str = "") -> dict[str, Any]:
         union = get_args(field.type) if isinstance(field.type, UnionType) else ()
         for each in (field.type, *union):
             if isinstance(each, type) and is_dataclass(each):
-                found |= settings(each, f"{prefix}{field.name}.")
+                inner = settings(each, f"{prefix}{field.name}.")
+                # What is in a table that is not there by default is not there either.
+                found |= dict.fromkeys(inner) if union else inner
     return {path: None if default is MISSING else default for path, default in found.items()}
 
 
@@ -89,9 +96,11 @@ def test_every_setting_is_in_the_file_if_only_as_a_comment(path: str) -> None:
 
 
 @pytest.mark.parametrize("names", USED_TOGETHER.values(), ids=USED_TOGETHER)
-def test_an_optional_setting_works_once_its_comment_signs_are_removed(names: list[str | None], tmp_path: Path) -> None:
+def test_an_optional_setting_works_once_its_comment_signs_are_removed(names: list[str], tmp_path: Path) -> None:
     edited = tmp_path / "builders.toml"
-    edited.write_text(without_comment_signs(names))
+    text = without_comment_signs(names)
+    # A warm pool is refused beside the types with NVMe that the file has by default.
+    edited.write_text(text.replace("d.2xlarge", ".2xlarge") if "min_size" in names else text)
 
     assert load_config(edited) != load_config(SHIPPED)
 
@@ -130,6 +139,15 @@ def test_the_constructs_have_the_same_defaults() -> None:
         fleet["min_capacity"],
         fleet["max_capacity"],
         fleet["spot"],
+    )
+    scaling = ScalingConfig()
+    assert BuilderScaling() == BuilderScaling(
+        target_builds_per_builder=scaling.target_builds_per_builder,
+        max_builds=scaling.max_builds,
+        idle_timeout=timedelta(minutes=scaling.idle_timeout_minutes),
+        max_parallelism=scaling.max_parallelism,
+        on_demand_base_capacity=scaling.on_demand_base_capacity,
+        on_demand_percentage=scaling.on_demand_percentage,
     )
     for architecture, instance_types in fleet["instance_types"].items():
         assert BuilderCapacity().instance_types_for(architecture) == instance_types

@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 
 from buildkit_ops.cache_expiration import CacheExpiration
 from buildkit_ops.cache_scope import CacheScope
+from cdk_buildkit.group_scaling import check_scaling
 from cdk_buildkit.handlers.certificates.rotation import CertificateLives
 from cdk_buildkit.instance_types import instance_type_architecture
+from stacks.builders import capacity_of, scaling_of
 from stacks.config import Config, ConfigError, load_config
 
 SHIPPED = (Path(__file__).parent.parent / "builders.toml").read_bytes()
@@ -44,6 +46,22 @@ EVERYTHING_SET: dict[str, Any] = {
         "kms_key_arn": "arn:aws:kms:eu-west-1:111122223333:key/mrk-0123456789abcdef0123456789abcdef",
         "retain": False,
         "bucket_names": {"arm64": "cache-arm64", "x86_64": "cache-x86-64"},
+    },
+    "builders": {
+        **AS_SHIPPED["builders"],
+        "warm": {
+            "architectures": ["arm64"],
+            "instance_types": {"arm64": ["c7g.large"]},
+            "scaling": {
+                "target_builds_per_builder": 2.5,
+                "max_builds": 5,
+                "max_parallelism": 8,
+                "schedules": [
+                    {"cron": "0 8 * * *", "time_zone": "Europe/Berlin", "min_capacity": 2, "max_capacity": 4}
+                ],
+                "warm_pool": {"min_size": 1, "max_prepared_capacity": 3},
+            },
+        },
     },
 }
 
@@ -190,6 +208,8 @@ def assert_sound(config: Config) -> None:
             assert {instance_type_architecture(each) for each in instance_types} == {architecture}
         assert fleet.volume.throughput * 4 <= fleet.volume.iops <= fleet.volume.size_gib * 500
         assert 60 <= fleet.longest_build.total_seconds() <= 3600
+        for architecture in fleet.architectures:
+            check_scaling(scaling_of(fleet.scaling), capacity_of(fleet, architecture), architecture)
         assert len(f"{name}.{config.network.zone_name}") <= 253
     assert set(config.buildkit.sha256) == set(config.architectures)
     assert set(config.cache.bucket_names) in (set(), set(config.architectures))

@@ -10,6 +10,7 @@ from stacks.config import ConfigError, load_config
 
 MARGIN = expiration_margin_days(timedelta(hours=1))
 FLEET = "[builders.main]\n"
+ARM64_FLEET = f'{FLEET}architectures = ["arm64"]\n'
 VPC = """
 id = "vpc-0123456789abcdef0"
 cidr = "10.20.0.0/16"
@@ -27,12 +28,87 @@ REFUSALS = {
         (
             "builders.main.min_capactiy: got an unknown key, allowed cache, clients, compute, "
             "architectures, instance_types, longest_build, max_instance_lifetime_days, certificates, min_capacity, "
-            "max_capacity, spot, ami, volume, prove_boot: did you mean min_capacity?"
+            "max_capacity, spot, scaling, ami, volume, prove_boot: did you mean min_capacity?"
         ),
     ),
     "an unknown key that is near to none": (
         f"{FLEET}volume = {{ colour = 1 }}\n",
         "builders.main.volume.colour: got an unknown key, allowed size_gib, iops, throughput: remove it",
+    ),
+    "a target above what a builder takes": (
+        f"{FLEET}scaling = {{ target_builds_per_builder = 4.5, max_builds = 4 }}\n",
+        (
+            "builders.main.scaling.target_builds_per_builder: got 4.5, allowed at most max_builds (4), or builders "
+            "turn builds away before others come: lower it or raise max_builds"
+        ),
+    ),
+    "a target that is no number": (
+        f'{FLEET}scaling = {{ target_builds_per_builder = "2" }}\n',
+        ('builders.main.scaling.target_builds_per_builder: got "2", allowed a number: write digits, without quotes'),
+    ),
+    "a target that is endless": (
+        f"{FLEET}scaling = {{ target_builds_per_builder = inf }}\n",
+        "builders.main.scaling.target_builds_per_builder: got inf, allowed a number: write digits, without quotes",
+    ),
+    "an idle timeout of nothing": (
+        f"{FLEET}scaling = {{ idle_timeout_minutes = 0 }}\n",
+        "builders.main.scaling.idle_timeout_minutes: got 0, allowed 1 to 1440: raise it",
+    ),
+    "a share on demand without spot": (
+        f"{FLEET}scaling = {{ on_demand_percentage = 25 }}\n",
+        (
+            "builders.main.scaling.on_demand_percentage: got 25, allowed 0 where spot is false: every builder is on "
+            "demand then: leave it out, or set spot = true"
+        ),
+    ),
+    "a schedule that changes nothing": (
+        f'{FLEET}scaling = {{ schedules = [{{ cron = "0 8 * * *" }}] }}\n',
+        (
+            'builders.main.scaling.schedules[0]: got "0 8 * * *", allowed a schedule with min_capacity, max_capacity '
+            "or both: add what it changes"
+        ),
+    ),
+    "a schedule above the maximum": (
+        f'{FLEET}scaling = {{ schedules = [{{ cron = "0 8 * * *", min_capacity = 9 }}] }}\n',
+        (
+            "builders.main.scaling.schedules[0].min_capacity: got 9, allowed 0 to max_capacity (8): lower it, or raise "
+            "max_capacity here or for the fleet"
+        ),
+    ),
+    "a schedule that allows no builder": (
+        f'{FLEET}scaling = {{ schedules = [{{ cron = "0 8 * * *", max_capacity = 0 }}] }}\n',
+        (
+            "builders.main.scaling.schedules[0].max_capacity: got 0, allowed at least 1: raise it; min_capacity = 0 is "
+            "what lets builders go"
+        ),
+    ),
+    "a schedule at no time": (
+        f'{FLEET}scaling = {{ schedules = [{{ cron = "daily", min_capacity = 1 }}] }}\n',
+        (
+            'builders.main.scaling.schedules[0].cron: got "daily", allowed five fields of a cron expression: minute, '
+            'hour, day of month, month, day of week: write for example "0 8 * * MON-FRI"'
+        ),
+    ),
+    "a schedule in no time zone": (
+        f'{FLEET}scaling = {{ schedules = [{{ cron = "0 8 * * *", time_zone = "+02:00", min_capacity = 1 }}] }}\n',
+        (
+            'builders.main.scaling.schedules[0].time_zone: got "+02:00", allowed a time zone\'s name as IANA has it: '
+            'write for example "Europe/Berlin" or "UTC"'
+        ),
+    ),
+    "a warm pool whose stores a stop empties": (
+        f'{ARM64_FLEET}instance_types = {{ arm64 = ["c7gd.large", "c7g.large"] }}\nscaling = {{ warm_pool = {{ }} }}\n',
+        (
+            "builders.main.scaling.warm_pool: got a warm pool with c7gd.large, allowed instance types without local "
+            "NVMe, which a stop empties, and the store with it: set instance_types.arm64, for example to c7g.2xlarge"
+        ),
+    ),
+    "a warm pool on spot capacity": (
+        f'{ARM64_FLEET}instance_types = {{ arm64 = ["c7g.large"] }}\nspot = true\nscaling = {{ warm_pool = {{ }} }}\n',
+        (
+            "builders.main.scaling.warm_pool: got a warm pool, allowed none where spot is true: it holds on-demand "
+            "builders only: remove it, or set spot = false"
+        ),
     ),
     "a section that is no table": ("cache = 1\n" + FLEET, "cache: got 1, allowed a table: give it keys of its own"),
     "a fleet that is no table": (

@@ -9,8 +9,9 @@ import pytest
 
 from cdk_buildkit.builder_host import HOST_FILES
 from cdk_buildkit.host import drain_rules as rules
+from cdk_buildkit.host.aws_command import CallError
 from cdk_buildkit.host.drain import Drain
-from cdk_buildkit.host.fleet_calls import CallError, Fleet, NotWaitedForError
+from cdk_buildkit.host.fleet_calls import Fleet, NotWaitedForError
 from cdk_buildkit.host.instance_metadata import MetadataError
 
 NOTICE = '{"action": "terminate", "time": "2026-01-01T00:02:00Z"}'

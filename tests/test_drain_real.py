@@ -5,13 +5,11 @@ Run in a sandbox: `python -m local.sandbox pytest tests/test_drain_real.py`.
 
 import itertools
 import os
-import shutil
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,55 +17,13 @@ import pytest
 
 from local.builder import Builder, BuilderError
 from local.lab import Lab
-from local.rehearsal import FLEET, Fleet, events, target_group_attributes, wait_for_event
+from local.rehearsal import Fleet, events, target_group_attributes, wait_for_event
+from tests.fleet_clients import Clients, losses
 
 QUICK = {"SETTLING_SECONDS": "2", "HEARTBEAT_SECONDS": "2"}
 SPOT = "meta-data/spot/instance-action"
 
 _ports = itertools.count(1301)
-_names = itertools.count()
-
-
-class Clients:
-    """Builds of so many seconds through a fleet's balancer, each with a context of its own."""
-
-    def __init__(self, lab: Lab, fleet: Fleet, directory: Path, busybox: Path) -> None:
-        self._fleet = fleet
-        self._busybox = busybox
-        self._server_name = lab.deployment.domain_name(FLEET)
-        self._directory = directory
-        self._environment = {**os.environ, "BUILDX_CONFIG": str(directory / "buildx"), "HOME": str(directory)}
-        for name, content in lab.deployment.client_certificate(FLEET).items():
-            (directory / name).write_text(content)
-        options = {"cacert": "ca.crt", "cert": "tls.crt", "key": "tls.key"}
-        self._run(
-            *("buildx", "create", "--name=fleet", "--driver=remote", f"--driver-opt=servername={self._server_name}"),
-            *(f"--driver-opt={option}={directory / name}" for option, name in options.items()),
-            f"tcp://{fleet.address}",
-        ).check_returncode()
-
-    def build(self, seconds: float, *, buildx: bool = False) -> subprocess.CompletedProcess[str]:
-        """Build, and return what the client said."""
-        number = next(_names)
-        context = self._directory / f"context-{number}"
-        context.mkdir()
-        shutil.copy(self._busybox, context / "busybox")
-        step = f'RUN ["/busybox", "sh", "-c", "/busybox sleep {seconds}; /busybox echo {number}"]'
-        (context / "Dockerfile").write_text(f"FROM scratch\nCOPY busybox /busybox\n{step}\n")
-        if buildx:
-            return self._run("buildx", "build", "--builder=fleet", "--progress=plain", str(context))
-        files = {"cacert": "ca.crt", "cert": "tls.crt", "key": "tls.key"}
-        return self._run(
-            *("buildctl", f"--addr=tcp://{self._fleet.address}", f"--tlsservername={self._server_name}"),
-            *(f"--tls{option}={self._directory / name}" for option, name in files.items()),
-            *("build", "--frontend=dockerfile.v0", "--progress=plain"),
-            *(f"--local={name}={context}" for name in ("context", "dockerfile")),
-        )
-
-    def _run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command, env=self._environment, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
 
 
 def kill_drain(builder: Builder) -> None:
@@ -79,14 +35,10 @@ def kill_drain(builder: Builder) -> None:
     raise AssertionError(f"no drain runs on {builder.instance_id}")
 
 
-def losses(builds: list[Future[subprocess.CompletedProcess[str]]]) -> list[str]:
-    return [done.stdout[-2000:] for build in builds if (done := build.result()).returncode]
-
-
 def test_no_build_is_lost_while_builders_are_replaced_under_them(
     lab: Lab, tmp_path: Path, busybox: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    results: list[subprocess.CompletedProcess[str]] = []
+    results = []
     enough = threading.Event()
 
     with Fleet(lab, next(_ports), environment=QUICK) as fleet:
@@ -257,7 +209,7 @@ def test_a_builder_serves_again_after_its_stay_in_the_warm_pool(lab: Lab, tmp_pa
 
 def test_a_builder_that_does_not_boot_is_abandoned(lab: Lab) -> None:
     with Fleet(lab, next(_ports), environment=QUICK) as fleet:
-        with pytest.raises(BuilderError, match=r"bootstrap\.sh failed in line \d+"):
+        with pytest.raises(BuilderError, match=f"got [0-9a-f]{{64}}, allowed {0:064}"):
             fleet.launch({"BUILDKIT_ARCHIVE_SHA256": "0" * 64})
 
         answers = [(call.action, call.hook, call.result) for call in fleet.group.calls]

@@ -166,6 +166,7 @@ def test_instance_types_are_tried_in_their_order_on_demand(template: Template) -
     for group in groups(template):
         assert group["MixedInstancesPolicy"]["InstancesDistribution"] == {
             "OnDemandAllocationStrategy": "prioritized",
+            "OnDemandBaseCapacity": 0,
             "OnDemandPercentageAboveBaseCapacity": 100,
             "SpotAllocationStrategy": "price-capacity-optimized",
         }
@@ -181,7 +182,7 @@ def test_a_spot_fleet_has_nothing_on_demand(make_fleet: MakeFleet) -> None:
 
     (group,) = groups(Template.from_stack(cdk.Stack.of(fleet)))
     assert group["MixedInstancesPolicy"]["InstancesDistribution"]["OnDemandPercentageAboveBaseCapacity"] == 0
-    assert "OnDemandBaseCapacity" not in group["MixedInstancesPolicy"]["InstancesDistribution"]
+    assert group["MixedInstancesPolicy"]["InstancesDistribution"]["OnDemandBaseCapacity"] == 0
 
 
 def test_the_capacities_are_the_architectures_own(make_fleet: MakeFleet) -> None:
@@ -253,10 +254,21 @@ def test_a_target_group_cuts_no_running_build(make_fleet: MakeFleet) -> None:
         }
 
 
-def test_targets_are_instances_asked_over_tcp_on_buildkitds_port(template: Template) -> None:
+def test_targets_are_instances_whose_agent_is_asked(template: Template) -> None:
     template.all_resources_properties(
         "AWS::ElasticLoadBalancingV2::TargetGroup",
-        {"HealthCheckProtocol": "TCP", "Port": 1234, "Protocol": "TCP", "TargetType": "instance"},
+        {
+            "HealthCheckIntervalSeconds": 5,
+            "HealthCheckPath": "/health",
+            "HealthCheckPort": "1236",
+            "HealthCheckProtocol": "HTTP",
+            "HealthyThresholdCount": 2,
+            "Matcher": {"HttpCode": "200"},
+            "Port": 1234,
+            "Protocol": "TCP",
+            "TargetType": "instance",
+            "UnhealthyThresholdCount": 2,
+        },
     )
 
 
@@ -278,13 +290,14 @@ def test_nobody_reaches_a_new_fleet(template: Template, readable: Callable[[Any]
 
     assert [readable(each["Properties"]) for each in ingress] == [
         {
-            "Description": "Clients, through the load balancer",
-            "FromPort": 1234,
+            "Description": description,
+            "FromPort": port,
             "GroupId": "<FleetSecurityGroup.GroupId>",
             "IpProtocol": "tcp",
             "SourceSecurityGroupId": "<FleetLoadBalancerSecurityGroup.GroupId>",
-            "ToPort": 1234,
+            "ToPort": port,
         }
+        for port, description in ((1234, "Clients, through the load balancer"), (1236, "Health checks"))
     ]
     for group in template.find_resources("AWS::EC2::SecurityGroup").values():
         assert "SecurityGroupIngress" not in group["Properties"]
@@ -295,7 +308,7 @@ def test_the_load_balancer_reaches_only_the_builders(template: Template, readabl
 
     assert [
         (readable(each["Properties"]["DestinationSecurityGroupId"]), each["Properties"]["FromPort"]) for each in egress
-    ] == [("<FleetSecurityGroup.GroupId>", 1234)]
+    ] == [("<FleetSecurityGroup.GroupId>", 1234), ("<FleetSecurityGroup.GroupId>", 1236)]
     balancers = template.find_resources(
         "AWS::EC2::SecurityGroup", {"Properties": {"SecurityGroupEgress": Match.absent()}}
     )

@@ -152,7 +152,7 @@ def test_groups_wait_for_the_role_s_permissions(template: Template) -> None:
     template.all_resources(GROUP, {"DependsOn": Match.array_with([policy])})
 
 
-def test_builders_answer_the_hooks_and_ask_for_replacement_in_their_own_groups_alone(template: Template) -> None:
+def test_builders_answer_the_hooks_ask_for_replacement_and_retire_in_their_own_groups_alone(template: Template) -> None:
     statement = statement_of(template, "autoscaling:CompleteLifecycleAction")
     (group, *_) = template.find_resources(GROUP).values()
     (tag,) = (tag for tag in group["Properties"]["Tags"] if tag["Key"] == "cdk-buildkit:fleet")
@@ -161,6 +161,7 @@ def test_builders_answer_the_hooks_and_ask_for_replacement_in_their_own_groups_a
         "autoscaling:CompleteLifecycleAction",
         "autoscaling:RecordLifecycleActionHeartbeat",
         "autoscaling:SetInstanceHealth",
+        "autoscaling:TerminateInstanceInAutoScalingGroup",
     ]
     assert statement["Condition"] == {"StringEquals": {"aws:ResourceTag/cdk-buildkit:fleet": tag["Value"]}}
     template.all_resources_properties(GROUP, {"Tags": Match.array_with([tag])})

@@ -23,6 +23,7 @@ PROGRAMS = sorted(EXAMPLES.glob("import_*.py"))
 BUILDERS = {
     "existing-bucket-and-kms": {"buildkit-builders-main": 2},
     "existing-vpc": {"buildkit-builders-main": 2},
+    "office-hours": {"buildkit-builders-main": 1, "buildkit-builders-pull-requests": 1},
     "one-architecture": {"buildkit-builders-main": 1},
     "spot": {"buildkit-builders-main": 2, "buildkit-builders-pull-requests": 2},
 }

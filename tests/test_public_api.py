@@ -34,6 +34,15 @@ PUBLIC = {
         "grant_serve(grantee: IGrantable) -> Grant",
         "longest_instance_lifetime",
     ],
+    "BuilderScaling": [
+        (
+            "(*, target_builds_per_builder: float = 3.0, max_builds: int = 4, "
+            "idle_timeout: timedelta = timedelta(seconds=900), warm_pool: WarmPool | None = None, "
+            "schedules: Sequence[CapacitySchedule] = (), on_demand_base_capacity: int = 0, "
+            "on_demand_percentage: int = 0, max_parallelism: int | None = None, step_memory: Size | None = None, "
+            "step_cpus: float | None = None)"
+        )
+    ],
     "CacheBucket": [
         (
             "(scope: Construct, id: str, *, scopes: Sequence[CacheScope], expiration: CacheExpiration | None = None, "
@@ -48,12 +57,16 @@ PUBLIC = {
     ],
     "CacheOptions": ["(cache_from: tuple[str, ...], cache_to: tuple[str, ...])", "arguments"],
     "CacheScope": ["(name: str)", "blobs_prefix", "manifests_prefix", "prefix"],
+    "CapacitySchedule": [
+        ("(*, cron: str, time_zone: str = 'UTC', min_capacity: int | None = None, max_capacity: int | None = None)")
+    ],
     "Ec2BuilderFleet": [
         (
             "(scope: Construct, id: str, *, vpc: IVpc, zone: IPrivateHostedZone, record_name: str, "
             "caches: Mapping[Architecture, CacheBucket], write: CacheScope, read: Sequence[CacheScope] = (), "
             "certificates: BuilderCertificates | None = None, "
             "capacities: Mapping[Architecture, BuilderCapacity] | None = None, "
+            "scaling: BuilderScaling | None = None, "
             "longest_build: timedelta = timedelta(seconds=3600), max_instance_lifetime: Duration = <Duration>, "
             "store_volume: StoreVolume | None = None, releases: ReleaseBucket | None = None, "
             "prove_boot: bool = True)"
@@ -74,6 +87,7 @@ PUBLIC = {
         "(*, size: Size = <Size>, iops: int = 6000, throughput: int = 500)",
         "as_block_device(device_name: str) -> BlockDevice",
     ],
+    "WarmPool": ["(*, min_size: int = 0, max_prepared_capacity: int | None = None, reuse_on_scale_in: bool = True)"],
     "cache_name": ["(project: str, branch: str) -> str"],
     "cache_options": [
         (

@@ -58,6 +58,46 @@ def test_a_containers_process_gets_no_raw_sockets_and_a_limit_of_processes(runti
     assert said == f"--log log.json run --bundle {tmp_path} --keep id 500\n"
 
 
+@pytest.mark.parametrize(
+    ("asked", "given"),
+    [
+        ({}, {"memory": {"limit": 1 << 30, "swap": 1 << 30}, "cpu": {"period": 100000, "quota": 150000}}),
+        (
+            {"memory": {"limit": 1 << 20, "swap": -1}, "cpu": {"period": 50000, "quota": 10000, "shares": 2}},
+            {"memory": {"limit": 1 << 20, "swap": 1 << 20}, "cpu": {"period": 50000, "quota": 10000, "shares": 2}},
+        ),
+        (
+            {"memory": {"limit": 1 << 40}, "cpu": {"period": 50000, "quota": 9000000}},
+            {"memory": {"limit": 1 << 30, "swap": 1 << 30}, "cpu": {"period": 50000, "quota": 75000}},
+        ),
+        (
+            {"memory": {"limit": -1}, "cpu": {"quota": -1}},
+            {"memory": {"limit": 1 << 30, "swap": 1 << 30}, "cpu": {"period": 100000, "quota": 150000}},
+        ),
+    ],
+    ids=["a client without limits", "less than is allowed", "more than is allowed", "no limit at all"],
+)
+def test_a_step_uses_what_the_builder_allows_and_its_client_asks_for(
+    monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any], given: dict[str, Any]
+) -> None:
+    monkeypatch.setenv("STEP_MEMORY_BYTES", str(1 << 30))
+    monkeypatch.setenv("STEP_CPUS", "1.5")
+
+    step_runtime.limit_use(asked)
+
+    assert asked == given
+
+
+def test_a_step_uses_what_there_is_where_the_builder_has_no_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STEP_MEMORY_BYTES", "0")
+    monkeypatch.setenv("STEP_CPUS", "0")
+    resources = {"memory": {"limit": 5}}
+
+    step_runtime.limit_use(resources)
+
+    assert resources == {"memory": {"limit": 5}}
+
+
 def test_a_further_process_in_a_container_gets_no_raw_sockets_either(runtime: Any, tmp_path: Path) -> None:  # noqa: ANN401
     (tmp_path / "process.json").write_text(json.dumps(PROCESS))
 

@@ -5,24 +5,30 @@ from buildkit_ops.cache_expiration import CacheExpiration, expiration_margin_day
 from buildkit_ops.cache_scope import CacheOptions, CacheScope, cache_name, cache_options
 from cdk_buildkit.builder_capacity import BuilderCapacity
 from cdk_buildkit.builder_certificates import BuilderCertificates
+from cdk_buildkit.builder_scaling import BuilderScaling
 from cdk_buildkit.buildkit_release import BuildKitRelease
 from cdk_buildkit.cache_bucket import CacheBucket
+from cdk_buildkit.capacity_schedule import CapacitySchedule
 from cdk_buildkit.ec2_builder_fleet import Ec2BuilderFleet
 from cdk_buildkit.release_bucket import ReleaseBucket
 from cdk_buildkit.store_volume import StoreVolume
+from cdk_buildkit.warm_pool import WarmPool
 
 __all__ = [
     "Architecture",
     "BuildKitRelease",
     "BuilderCapacity",
     "BuilderCertificates",
+    "BuilderScaling",
     "CacheBucket",
     "CacheExpiration",
     "CacheOptions",
     "CacheScope",
+    "CapacitySchedule",
     "Ec2BuilderFleet",
     "ReleaseBucket",
     "StoreVolume",
+    "WarmPool",
     "cache_name",
     "cache_options",
     "expiration_margin_days",

@@ -6,10 +6,13 @@ from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_elasticloadbalancingv2 as elbv2
 from constructs import Construct
 
+from buildkit_ops.architecture import Architecture
 from cdk_buildkit.acknowledgements import acknowledge
 from cdk_buildkit.builder_capacity import BuilderCapacity
 from cdk_buildkit.builder_launch_template import BuilderLaunchTemplate
 from cdk_buildkit.builder_lifecycle import JOINING, BuilderLifecycle
+from cdk_buildkit.builder_scaling import BuilderScaling
+from cdk_buildkit.group_scaling import GroupScaling
 
 SUBNETS = ec2.SubnetSelection(subnet_type=ec2.SubnetType.PRIVATE_WITH_EGRESS)
 """Where builders run."""
@@ -20,8 +23,11 @@ class BuilderGroup(Construct):
 
     Args:
         vpc: Where they run, in its private subnets with egress.
+        architecture: Their architecture.
         launch_template: What they are launched from.
         capacity: How many there are, and whether they run on spot capacity.
+        scaling: How they come and go.
+        fleet: The fleet's domain name.
         lifecycle: How they enter and leave.
         target_group: Where clients find them.
         max_instance_lifetime: The age at which one is replaced.
@@ -33,8 +39,11 @@ class BuilderGroup(Construct):
         id: str,  # noqa: A002 - the name that every construct gives it
         *,
         vpc: ec2.IVpc,
+        architecture: Architecture,
         launch_template: BuilderLaunchTemplate,
         capacity: BuilderCapacity,
+        scaling: BuilderScaling,
+        fleet: str,
         lifecycle: BuilderLifecycle,
         target_group: elbv2.INetworkTargetGroup,
         max_instance_lifetime: Duration,
@@ -61,6 +70,15 @@ class BuilderGroup(Construct):
         )
         lifecycle.manage(self.group)
         self.group.attach_to_network_target_group(target_group)
+        GroupScaling(
+            self,
+            "Scaling",
+            group=self.group,
+            capacity=capacity,
+            scaling=scaling,
+            fleet=fleet,
+            architecture=architecture,
+        )
         Tags.of(self.group).add("Name", self.node.path)
         acknowledge(
             self.group,

@@ -7,6 +7,7 @@ from constructs import Construct
 
 from buildkit_ops.architecture import Architecture
 from cdk_buildkit.builder_capacity import BuilderCapacity
+from cdk_buildkit.builder_scaling import BuilderScaling
 from cdk_buildkit.instance_types import has_instance_store
 from cdk_buildkit.store_volume import StoreVolume
 
@@ -19,6 +20,7 @@ class BuilderLaunchTemplate(Construct):
     Args:
         architecture: The builders' architecture.
         capacity: Their instance types, their AMI, and whether they run on spot capacity.
+        scaling: The share of spot capacity.
         role: The builders' role.
         security_group: The builders' security group.
         store_volume: The volume for the store of instance types without local NVMe.
@@ -35,6 +37,7 @@ class BuilderLaunchTemplate(Construct):
         *,
         architecture: Architecture,
         capacity: BuilderCapacity,
+        scaling: BuilderScaling,
         role: iam.IRole,
         security_group: ec2.ISecurityGroup,
         store_volume: StoreVolume,
@@ -43,6 +46,9 @@ class BuilderLaunchTemplate(Construct):
         super().__init__(scope, id)
         self.instance_types = capacity.instance_types_for(architecture)
         self.spot = capacity.spot
+        self._distribution = (
+            (scaling.on_demand_base_capacity, scaling.on_demand_percentage) if capacity.spot else (0, 100)
+        )
         root = ec2.BlockDeviceVolume.ebs(20, volume_type=ec2.EbsDeviceVolumeType.GP3, encrypted=True)
         block_devices = [ec2.BlockDevice(device_name="/dev/xvda", volume=root)]
         if not all(map(has_instance_store, self.instance_types)):
@@ -70,7 +76,8 @@ class BuilderLaunchTemplate(Construct):
 
     @property
     def mixed_instances_policy(self) -> autoscaling.MixedInstancesPolicy:
-        """How an Auto Scaling group launches from it: the instance types in their order, on demand or spot."""
+        """How an Auto Scaling group launches from it: the instance types in their order, on demand, spot or both."""
+        on_demand_base_capacity, on_demand_percentage = self._distribution
         return autoscaling.MixedInstancesPolicy(
             launch_template=self.launch_template,
             launch_template_overrides=[
@@ -78,7 +85,8 @@ class BuilderLaunchTemplate(Construct):
                 for each in self.instance_types
             ],
             instances_distribution=autoscaling.InstancesDistribution(
-                on_demand_percentage_above_base_capacity=0 if self.spot else 100,
+                on_demand_base_capacity=on_demand_base_capacity,
+                on_demand_percentage_above_base_capacity=on_demand_percentage,
                 on_demand_allocation_strategy=autoscaling.OnDemandAllocationStrategy.PRIORITIZED,
                 spot_allocation_strategy=autoscaling.SpotAllocationStrategy.PRICE_CAPACITY_OPTIMIZED,
             ),

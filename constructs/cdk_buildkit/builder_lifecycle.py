@@ -113,7 +113,7 @@ class BuilderLifecycle(Construct):
         group.node.add_validation(_TagKeys(resource))
 
     def grant_membership(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let builders answer the hooks of this fleet's own groups, and ask there for their replacement.
+        """Let builders answer the hooks of this fleet's own groups, retire, and ask for their replacement.
 
         The groups' tag tells them from all others. Each of these calls takes it as a condition:
         https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2autoscaling.html
@@ -135,6 +135,7 @@ class BuilderLifecycle(Construct):
                 "autoscaling:CompleteLifecycleAction",
                 "autoscaling:RecordLifecycleActionHeartbeat",
                 "autoscaling:SetInstanceHealth",
+                "autoscaling:TerminateInstanceInAutoScalingGroup",
             ],
             resource_arns=[groups],
             conditions={"StringEquals": {f"aws:ResourceTag/{_FLEET_TAG}": self._tag}},

@@ -15,6 +15,15 @@ from cdk_buildkit.acknowledgements import acknowledge
 BUILDKIT_PORT = 1234
 """The port on which buildkitd listens on every builder."""
 
+HEALTH_PORT = 1236
+"""The port on which the host agent says whether its builder takes new builds."""
+
+HEALTH_PATH = "/health"
+
+HEALTH_CHECK_INTERVAL = Duration.seconds(5)
+"""The shortest that a network load balancer allows. Two checks decide: a builder that has become full gets new builds
+for some ten seconds more."""
+
 LONGEST_TCP_IDLE = Duration.seconds(6000)
 """The longest that a network load balancer allows: a build may be silent for as long as one RUN step."""
 
@@ -94,9 +103,21 @@ class BuilderLoadBalancer(Construct):
             target_type=elbv2.TargetType.INSTANCE,
             connection_termination=False,
             deregistration_delay=Duration.seconds(int(self._longest_build.total_seconds())),
-            health_check=elbv2.HealthCheck(protocol=elbv2.Protocol.TCP, interval=Duration.seconds(10)),
+            # The agent's answer, not the daemon's port: that is open on a full builder too, and each check of it would
+            # count as a build.
+            health_check=elbv2.HealthCheck(
+                protocol=elbv2.Protocol.HTTP,
+                port=str(HEALTH_PORT),
+                path=HEALTH_PATH,
+                interval=HEALTH_CHECK_INTERVAL,
+                timeout=Duration.seconds(3),
+                healthy_threshold_count=2,
+                unhealthy_threshold_count=2,
+                healthy_http_codes="200",
+            ),
         )
-        # A drain closes buildkitd's listener: the target turns unhealthy while its builds still run.
+        # A builder that drains, or has as many builds as it takes, is unhealthy while its builds run. Once it answers
+        # again, it gets new ones before the interval is over: https://docs.aws.amazon.com/elasticloadbalancing/latest/network/target-group-health.html
         group.set_attribute("target_health_state.unhealthy.connection_termination.enabled", "false")
         group.set_attribute(
             "target_health_state.unhealthy.draining_interval_seconds", str(int(self._longest_build.total_seconds()))

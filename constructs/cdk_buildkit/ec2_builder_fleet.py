@@ -21,8 +21,10 @@ from cdk_buildkit.builder_group import BuilderGroup
 from cdk_buildkit.builder_host import BuilderHost
 from cdk_buildkit.builder_launch_template import BuilderLaunchTemplate
 from cdk_buildkit.builder_lifecycle import BuilderLifecycle
-from cdk_buildkit.builder_load_balancer import BUILDKIT_PORT, BuilderLoadBalancer
+from cdk_buildkit.builder_load_balancer import BUILDKIT_PORT, HEALTH_PORT, BuilderLoadBalancer
+from cdk_buildkit.builder_scaling import METRIC_NAMESPACE, BuilderScaling
 from cdk_buildkit.cache_bucket import CacheBucket
+from cdk_buildkit.group_scaling import GroupScaling
 from cdk_buildkit.release_bucket import ReleaseBucket
 from cdk_buildkit.store_volume import StoreVolume
 
@@ -54,6 +56,7 @@ class Ec2BuilderFleet(Construct):
         certificates: The fleet's certificate authority and certificates, for its name and no other fleet's. Default:
             new ones.
         capacities: Capacity and instance types of each architecture. Default: `BuilderCapacity()` for each.
+        scaling: How the builders come and go. Default: `BuilderScaling()`.
         longest_build: The longest build that a builder is kept for.
         max_instance_lifetime: The age at which a builder is replaced, 1 to 365 days: what renews its certificate and
             its AMI's updates. Short enough that no builder outlives its certificate.
@@ -64,8 +67,9 @@ class Ec2BuilderFleet(Construct):
 
     Raises:
         ValueError: There is no cache, a capacity is given for an architecture without a cache, an instance type is
-            of another architecture, a scope is not in the buckets, an architecture's archive is not in `releases`, the
-            certificates are for another name, or builders could outlive them.
+            of another architecture, the scaling parameters do not fit the capacities, a scope is not in the buckets,
+            an architecture's archive is not in `releases`, the certificates are for another name, or builders could
+            outlive them.
     """
 
     def __init__(
@@ -81,6 +85,7 @@ class Ec2BuilderFleet(Construct):
         read: Sequence[CacheScope] = (),
         certificates: BuilderCertificates | None = None,
         capacities: Mapping[Architecture, BuilderCapacity] | None = None,
+        scaling: BuilderScaling | None = None,
         longest_build: timedelta = timedelta(hours=1),
         max_instance_lifetime: Duration = Duration.days(14),  # noqa: B008 - an immutable value
         store_volume: StoreVolume | None = None,
@@ -98,6 +103,7 @@ class Ec2BuilderFleet(Construct):
             )
         self._vpc = vpc
         self._releases = releases or ReleaseBucket(self, "Releases", architectures=self.architectures)
+        self._scaling = scaling or BuilderScaling()
         self._store_volume = store_volume or StoreVolume()
         self._longest_build = longest_build
         self._max_instance_lifetime = max_instance_lifetime
@@ -119,6 +125,9 @@ class Ec2BuilderFleet(Construct):
         self._security_group = ec2.SecurityGroup(self, "SecurityGroup", vpc=vpc, description="BuildKit builders")
         self._security_group.connections.allow_from(
             self._load_balancer.security_group, ec2.Port.tcp(BUILDKIT_PORT), "Clients, through the load balancer"
+        )
+        self._security_group.connections.allow_from(
+            self._load_balancer.security_group, ec2.Port.tcp(HEALTH_PORT), "Health checks"
         )
         ports = [architecture.port for architecture in caches]
         # One object for good: the CDK keeps in it, between two calls, in which stack a rule belongs.
@@ -161,16 +170,27 @@ class Ec2BuilderFleet(Construct):
             self,
             "Role",
             assumed_by=iam.ServicePrincipal("ec2.amazonaws.com"),
-            description="BuildKit builders: their cache scopes, their certificate, their host files, Session Manager",
+            description="BuildKit builders: their cache scopes, certificate and host files, metrics, Session Manager",
         )
         self._host.grant_boot(role)
         self._releases.grant_read(role)
         self.certificates.grant_serve(role)
         self._lifecycle.grant_membership(role)
+        # A metric is no resource; the namespace takes its place.
+        iam.Grant.add_to_principal(
+            grantee=role,
+            actions=["cloudwatch:PutMetricData"],
+            resource_arns=["*"],
+            conditions={"StringEquals": {"cloudwatch:namespace": METRIC_NAMESPACE}},
+        )
         # AWS's managed policy for Session Manager would add parameters, patches and inventory. These calls take no
         # resource: https://docs.aws.amazon.com/systems-manager/latest/userguide/getting-started-create-iam-instance-profile.html
         iam.Grant.add_to_principal(grantee=role, actions=list(_SESSION_MANAGER_ACTIONS), resource_arns=["*"])
-        acknowledge(role, "IAM5[Resource::*]", "Session Manager's calls and DescribeTargetHealth take no resource.")
+        acknowledge(
+            role,
+            "IAM5[Resource::*]",
+            "Session Manager's calls, DescribeTargetHealth and PutMetricData take no resource.",
+        )
         return role
 
     def _add_builders(self, architecture: Architecture, cache: CacheBucket) -> None:
@@ -182,6 +202,7 @@ class Ec2BuilderFleet(Construct):
             f"{architecture.construct_id}Template",
             architecture=architecture,
             capacity=capacity,
+            scaling=self._scaling,
             role=self.role,
             security_group=self._security_group,
             store_volume=self._store_volume,
@@ -191,8 +212,11 @@ class Ec2BuilderFleet(Construct):
             self,
             f"{architecture.construct_id}Builders",
             vpc=self._vpc,
+            architecture=architecture,
             launch_template=launch_template,
             capacity=capacity,
+            scaling=self._scaling,
+            fleet=self.domain_name,
             lifecycle=self._lifecycle,
             target_group=target_group,
             max_instance_lifetime=self._max_instance_lifetime,
@@ -215,4 +239,5 @@ class Ec2BuilderFleet(Construct):
             "BUILDKIT_ARCHIVE_SHA256": self._releases.release.sha256[architecture],
             "LONGEST_BUILD_SECONDS": str(int(self._longest_build.total_seconds())),
             **BuilderLifecycle.host_environment(target_group),
+            **GroupScaling.host_environment(self._scaling, self.domain_name, architecture),
         }

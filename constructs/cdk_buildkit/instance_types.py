@@ -10,6 +10,9 @@ DEFAULT_INSTANCE_TYPES = {
 }
 """Compute and general purpose types with 8 vCPUs and local NVMe, the preferred first."""
 
+WITHOUT_INSTANCE_STORE = {Architecture.ARM64: "c7g.2xlarge", Architecture.X86_64: "c6i.2xlarge"}
+"""A type of each kind that has no local NVMe."""
+
 _INSTANCE_TYPE = re.compile(
     r"(?P<family>[a-z]{1,8})(?P<generation>[0-9]{1,2})(?P<attributes>[a-z-]{0,16})\.[a-z0-9][a-z0-9-]{0,24}"
 )

@@ -1,5 +1,6 @@
 """What a request to the emulated account asks for: service, action, parameters, and whose key it bears."""
 
+import gzip
 import io
 import json
 import re
@@ -14,6 +15,10 @@ Environ = dict[str, Any]
 """A WSGI environment."""
 
 
+_IAM_PREFIXES = {"monitoring": "cloudwatch"}
+"""How IAM's actions name a service, where the name in a signature's scope is another."""
+
+
 @dataclass(frozen=True)
 class AwsRequest:
     """A request, as far as its signature, its headers and its query tell, or for services other than S3 its body.
@@ -21,7 +26,7 @@ class AwsRequest:
     Args:
         method: The HTTP method.
         raw_path: The path as it was sent, percent-encoded.
-        service: The name in the signature's scope; `s3` for an unsigned request.
+        service: The service as IAM's actions name it; `s3` for an unsigned request.
         access_key: Whose signature it bears. None: it is not signed.
         session_token: The token that goes with a temporary key. None: there is none.
         query: The query's parameters.
@@ -51,6 +56,7 @@ class AwsRequest:
         credential = f"{signature[1]}/{signature[2]}" if signature else query.get("X-Amz-Credential", "")
         access_key, _, scope = credential.partition("/")
         service = scope.split("/")[2] if scope.count("/") >= 2 else "s3"  # noqa: PLR2004 - date, region, service
+        service = _IAM_PREFIXES.get(service, service)
         parameters: Mapping[str, Any] = {} if service == "s3" else _parameters(environ, query)
         in_path, named = rest_action(service, environ["REQUEST_METHOD"], raw_path)
         target = environ.get("HTTP_X_AMZ_TARGET", "").rpartition(".")[2] or in_path
@@ -77,7 +83,9 @@ def body(environ: Environ) -> bytes:
 
 
 def _parameters(environ: Environ, query: Mapping[str, str]) -> Mapping[str, Any]:
-    text = body(environ).decode(errors="replace")
+    data = body(environ)
+    compressed = environ.get("HTTP_CONTENT_ENCODING") == "gzip"
+    text = (gzip.decompress(data) if compressed else data).decode(errors="replace")
     if "json" in environ.get("CONTENT_TYPE", ""):
         document = json.loads(text or "{}")
         return document if isinstance(document, dict) else {}

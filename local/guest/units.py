@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from string import Template
 
 UNIT_DIRECTORY = Path("/etc/systemd/system")
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin"
@@ -69,8 +70,9 @@ class Unit:
         return [word for value in self._directives.get(key, []) for word in value.split()]
 
     def lines(self, key: str) -> list[str]:
-        """Return the directive's lines."""
-        return self._directives.get(key, [])
+        """Return the directive's lines, those of commands with the service's variables filled in."""
+        lines = self._directives.get(key, [])
+        return [Template(line).substitute(self.environment) for line in lines] if key.startswith("Exec") else lines
 
     def last(self, key: str, default: str) -> str:
         """Return the directive's value, the last line winning."""

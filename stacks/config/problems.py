@@ -41,6 +41,11 @@ class Problem:
         return f"{dotted(self.path)}: {self.words}"
 
 
+def refused(path: KeyPath, given: object, allowed: str, mend: str) -> Problem:
+    """Say what is wrong at a path, as a `RefusalError` does of one value."""
+    return Problem(path, f"got {given}, allowed {allowed}: {mend}")
+
+
 def dotted(path: KeyPath) -> str:
     """Write a path as TOML does, `builders.main.architectures[1]`; a key that is not bare is quoted."""
     text = ""

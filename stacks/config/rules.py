@@ -12,7 +12,8 @@ from cdk_buildkit.handlers.certificates.rotation import CertificateLives
 from cdk_buildkit.instance_types import DEFAULT_INSTANCE_TYPES, instance_type_architecture
 from cdk_buildkit.store_volume import LEAST_IOPS_PER_MIBPS, MOST_IOPS_PER_GIB
 from stacks.config.durations import SHORTEST_BUILD, duration_text
-from stacks.config.problems import KeyPath, Problem, listing, quote
+from stacks.config.problems import KeyPath, Problem, listing, quote, refused
+from stacks.config.scaling_rules import scaling_problems
 from stacks.config.settings import (
     BuildkitConfig,
     CacheConfig,
@@ -35,7 +36,7 @@ def network_problems(network: NetworkConfig) -> Iterator[Problem]:
     # A public and a private subnet in every zone.
     most = SUBNET_PREFIX - math.ceil(math.log2(2 * network.max_azs))
     if ipaddress.IPv4Network(network.cidr).prefixlen > most:
-        yield _refused(
+        yield refused(
             ("network", "cidr"),
             quote(network.cidr),
             f"a block of /16 to /{most} for two /{SUBNET_PREFIX} subnets in each of max_azs ({network.max_azs}) zones",
@@ -47,7 +48,7 @@ def _vpc_problems(vpc: VpcConfig) -> Iterator[Problem]:
     path = ("network", "vpc")
     zones, subnets = len(vpc.availability_zones), len(vpc.private_subnet_ids)
     if zones != subnets:
-        yield _refused(
+        yield refused(
             (*path, "private_subnet_ids"),
             subnets,
             f"as many as availability_zones ({zones})",
@@ -55,7 +56,7 @@ def _vpc_problems(vpc: VpcConfig) -> Iterator[Problem]:
         )
     regions = {re.split(r"(?<=-[0-9])", zone, maxsplit=1)[0] for zone in vpc.availability_zones}
     if len(regions) > 1:
-        yield _refused(
+        yield refused(
             (*path, "availability_zones"),
             listing(sorted(regions)),
             "zones of one region",
@@ -70,7 +71,7 @@ def cache_problems(cache: CacheConfig, builders: Mapping[str, FleetConfig]) -> I
     least = cache.manifest_expiration_days + margin
     if cache.blob_expiration_days < least:
         lower = cache.blob_expiration_days - margin
-        yield _refused(
+        yield refused(
             ("cache", "blob_expiration_days"),
             cache.blob_expiration_days,
             f"at least {least}, manifest_expiration_days ({cache.manifest_expiration_days}) and a margin of {margin} "
@@ -80,14 +81,14 @@ def cache_problems(cache: CacheConfig, builders: Mapping[str, FleetConfig]) -> I
     path = ("cache", "bucket_names")
     missing = [each for each in architectures_in_use(builders) if each not in cache.bucket_names]
     if cache.bucket_names and missing:
-        yield _refused(
+        yield refused(
             path,
             f"none for {listing(missing)}",
             "a bucket for every architecture in use, or no bucket at all",
             f"add {missing[0]} or remove the others",
         )
     if len(set(cache.bucket_names.values())) < len(cache.bucket_names):
-        yield _refused(
+        yield refused(
             path,
             "one bucket twice",
             "a bucket for each architecture, for one would lose the other's manifests",
@@ -103,23 +104,23 @@ def buildkit_problems(buildkit: BuildkitConfig, builders: Mapping[str, FleetConf
             buildkit.version != BuildkitConfig.version
             and buildkit.sha256[architecture] == BuildkitConfig().sha256[architecture]
         ):
-            yield _refused(
+            yield refused(
                 (*path, architecture),
                 f"the sum of {BuildkitConfig.version}",
                 f"the sum of {buildkit.version}",
                 "take it from `sha256sum` of that version's archive",
             )
     if len(set(buildkit.sha256.values())) < len(buildkit.sha256):
-        yield _refused(path, "one sum twice", "a sum for each architecture", "take each from its own archive")
+        yield refused(path, "one sum twice", "a sum for each architecture", "take each from its own archive")
 
 
 def fleet_problems(name: str, fleet: FleetConfig) -> Iterator[Problem]:
     """Check a fleet's capacity, its instance types' architectures, its builders' lifetime and its volume."""
     path = ("builders", name)
     if fleet.max_capacity < 1:
-        yield _refused((*path, "max_capacity"), fleet.max_capacity, "at least 1", "raise it, or remove the fleet")
+        yield refused((*path, "max_capacity"), fleet.max_capacity, "at least 1", "raise it, or remove the fleet")
     elif fleet.min_capacity > fleet.max_capacity:
-        yield _refused(
+        yield refused(
             (*path, "min_capacity"),
             fleet.min_capacity,
             f"0 to max_capacity ({fleet.max_capacity})",
@@ -136,20 +137,21 @@ def fleet_problems(name: str, fleet: FleetConfig) -> Iterator[Problem]:
     )
     longest = lives.longest_instance_lifetime.days
     if fleet.max_instance_lifetime_days > longest:
-        yield _refused(
+        yield refused(
             (*path, "max_instance_lifetime_days"),
             fleet.max_instance_lifetime_days,
             f"at most {longest}, a third of certificates.server_life_days ({fleet.certificates.server_life_days}) less "
             "5 days for a late renewal and a late replacement, or builders outlive their certificates",
             "lower it or raise certificates.server_life_days",
         )
+    yield from scaling_problems((*path, "scaling"), fleet)
     yield from _volume_problems((*path, "volume"), fleet.volume)
 
 
 def _instance_type_problems(path: KeyPath, instance_type: str, architecture: Architecture) -> Iterator[Problem]:
     actual = instance_type_architecture(instance_type)
     if actual and actual is not architecture:
-        yield _refused(
+        yield refused(
             path,
             f"{quote(instance_type)}, which looks like {actual}",
             f"{architecture} types",
@@ -161,11 +163,11 @@ def _volume_problems(path: KeyPath, volume: VolumeConfig) -> Iterator[Problem]:
     most_iops = volume.size_gib * MOST_IOPS_PER_GIB
     if volume.iops > most_iops:
         allowed = f"at most {most_iops}, {MOST_IOPS_PER_GIB} for each GiB of size_gib ({volume.size_gib})"
-        yield _refused((*path, "iops"), volume.iops, allowed, "lower it or raise size_gib")
+        yield refused((*path, "iops"), volume.iops, allowed, "lower it or raise size_gib")
     most_throughput = volume.iops // LEAST_IOPS_PER_MIBPS
     if volume.throughput > most_throughput:
         allowed = f"at most {most_throughput}, a quarter of iops ({volume.iops})"
-        yield _refused((*path, "throughput"), volume.throughput, allowed, "lower it or raise iops")
+        yield refused((*path, "throughput"), volume.throughput, allowed, "lower it or raise iops")
 
 
 def tier_problems(builders: Mapping[str, FleetConfig]) -> Iterator[Problem]:
@@ -175,7 +177,7 @@ def tier_problems(builders: Mapping[str, FleetConfig]) -> Iterator[Problem]:
         path = ("builders", name)
         writer = writers.setdefault(fleet.cache.write, name)
         if writer != name:
-            yield _refused(
+            yield refused(
                 (*path, "cache", "write"),
                 quote(fleet.cache.write),
                 f"a scope that no other fleet writes, and {writer} writes this one",
@@ -189,13 +191,9 @@ def reader_problems(builders: Mapping[str, FleetConfig]) -> Iterator[Problem]:
     for name, fleet in builders.items():
         for scope in fleet.cache.read:
             if scope not in written:
-                yield _refused(
+                yield refused(
                     ("builders", name, "cache", "read"),
                     quote(scope),
                     f"scopes that a fleet writes ({listing(written)})",
                     "correct it, or add a fleet that writes it",
                 )
-
-
-def _refused(path: KeyPath, given: object, allowed: str, mend: str) -> Problem:
-    return Problem(path, f"got {given}, allowed {allowed}: {mend}")

@@ -28,10 +28,13 @@ _Hook = Callable[[Any, Any], Any]
 _KINDS: Mapping[type, tuple[str, str]] = {
     str: ("a string", "put it in quotes"),
     int: ("a whole number", "write digits, without quotes"),
+    float: ("a number", "write digits, without quotes"),
     bool: ("true or false", "write one of the two, without quotes"),
     list: ("a list", "put it in square brackets"),
     dict: ("a table", "give it keys of its own"),
 }
+
+_LARGEST_NUMBER = 1e300
 
 _CONVERTER = cattrs.Converter(forbid_extra_keys=True, detailed_validation=True)
 
@@ -90,6 +93,13 @@ def _scalar(value: object, kind: type) -> object:
     return value
 
 
+def _number(value: object, kind: type) -> float:
+    # A whole number is a number too; TOML's nan and inf are none.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < _LARGEST_NUMBER:
+        raise RefusalError(value, *_KINDS[kind])
+    return float(value)
+
+
 def _architecture(value: str, _: object) -> Architecture:
     _require(value, str)
     one_of(*Architecture)(value)
@@ -102,6 +112,7 @@ def _longest_build(value: object, _: object) -> timedelta:
 
 for _kind in (str, int, bool):
     _CONVERTER.register_structure_hook(_kind, _scalar)
+_CONVERTER.register_structure_hook(float, _number)
 _CONVERTER.register_structure_hook(Architecture, _architecture)
 _CONVERTER.register_structure_hook(timedelta, _longest_build)
 

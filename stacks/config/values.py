@@ -20,10 +20,10 @@ _NO_VPC_NETWORKS = tuple(map(ipaddress.IPv4Network, ("0.0.0.0/8", "127.0.0.0/8",
 _SMALLEST_VPC, _LARGEST_VPC = 28, 16
 
 
-def between(least: int, most: int) -> Callable[[int], None]:
+def between(least: float, most: float) -> Callable[[float], None]:
     """Require a number in a range, both ends included."""
 
-    def check(value: int) -> None:
+    def check(value: float) -> None:
         if not least <= value <= most:
             raise RefusalError(value, f"{least} to {most}", "raise it" if value < least else "lower it")
 
@@ -177,6 +177,22 @@ KmsKeyArn = Annotated[
         "write the key's ARN, no alias",
     ),
 ]
+Cron = Annotated[
+    str,
+    matching(
+        r"[0-9*/,-]+ [0-9*/,-]+ [0-9*/,-]+ [0-9A-Z*/,-]+ [0-9A-Z*/,-]+",
+        "five fields of a cron expression: minute, hour, day of month, month, day of week",
+        'write for example "0 8 * * MON-FRI"',
+    ),
+]
+TimeZone = Annotated[
+    str,
+    matching(
+        r"[A-Za-z]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,2}",
+        "a time zone's name as IANA has it",
+        'write for example "Europe/Berlin" or "UTC"',
+    ),
+]
 PermissionsBoundary = Annotated[
     str,
     matching(
@@ -211,4 +227,5 @@ Sha256 = Annotated[
     matching("[0-9a-f]{64}", "64 lower-case hexadecimal digits", "take it from `sha256sum` of the archive"),
 ]
 Capacity = Annotated[int, between(0, 1000)]
+Builds = Annotated[int, between(1, 1000)]
 Days = Annotated[int, between(1, 3650)]

@@ -10,18 +10,18 @@ it was. Every line that it prints is a JSON object, for metric filters.
 from __future__ import annotations
 
 import enum
-import json
 import os
 import subprocess
 import time
-from pathlib import Path
 from typing import Callable  # noqa: UP035 - generics of collections.abc are read by 3.11 alone
 
 from . import drain_rules as rules
-from .fleet_calls import CallError, Fleet, NotWaitedForError
-from .instance_metadata import MetadataError, read, read_signs
+from .aws_command import CallError
+from .builds import count_builds
+from .fleet_calls import Fleet, NotWaitedForError
+from .instance_metadata import MetadataError, read_place, read_signs
+from .log import log
 
-BUILDKIT_PORT = 1234
 POLL_SECONDS = 5.0
 """As AWS advises for interruption notices."""
 
@@ -86,14 +86,14 @@ class Drain:
         try:
             self._signs = read_signs()
         except MetadataError as error:
-            _log("metadata_failed", error=str(error))
+            log("metadata_failed", error=str(error))
         return self._signs
 
     def _start_serving(self) -> None:
         attempt = 0
         while rules.cause_of_drain(self.look()) is None and _systemctl("start", _UNIT):
             attempt += 1
-            _log("does_not_serve", attempt=attempt)
+            log("does_not_serve", attempt=attempt)
             if attempt >= STARTING_ATTEMPTS:
                 # User data runs at the first boot alone: at a later one nobody else tells that a unit has failed.
                 self._ask_for_replacement()
@@ -112,15 +112,15 @@ class Drain:
         try:
             self._fleet.ask_for_replacement()
         except CallError as error:
-            _log("call_failed", error=str(error))
+            log("call_failed", error=str(error))
         else:
-            _log("asked_for_replacement")
+            log("asked_for_replacement")
 
     def _drain(self, cause: str) -> None:
         started = time.monotonic()
         self._counted_losses = False
-        self._last_count = _count_builds()
-        _log("drain_started", cause=cause, builds=self._last_count)
+        self._last_count = count_builds()
+        log("drain_started", cause=cause, builds=self._last_count)
         if _is_active():
             self._leave_target_group()
             self._wait(rules.settling_seconds(self._settling, self._signs.interruption, time.time()))
@@ -130,7 +130,7 @@ class Drain:
         if _systemctl("is-failed", "--quiet", _UNIT) == 0:
             # The unit's stop timeout, the longest build, has been met: systemd killed what was left.
             self._count_losses("longest_build", self._last_count)
-        _log("drain_ended", cause=cause, seconds=round(time.monotonic() - started, 1))
+        log("drain_ended", cause=cause, seconds=round(time.monotonic() - started, 1))
         self._let_go()
 
     def _leave_target_group(self) -> None:
@@ -140,13 +140,13 @@ class Drain:
             try:
                 self._fleet.deregister()
                 if rules.has_left(self._fleet.target_states()):
-                    _log("deregistered")
+                    log("deregistered")
                     return
             except CallError as error:
-                _log("call_failed", error=str(error))
+                log("call_failed", error=str(error))
             attempt += 1
             self._wait(rules.retry_seconds(attempt))
-        _log("not_seen_deregistered", seconds=SIGHT_SECONDS)
+        log("not_seen_deregistered", seconds=SIGHT_SECONDS)
 
     def _let_go(self) -> None:
         # Auto Scaling may reach the hook only when the target group's delay is over, and refuses until then. A spot
@@ -171,7 +171,7 @@ class Drain:
         until = time.monotonic() + seconds
         while True:
             self.look()
-            builds = _count_builds()
+            builds = count_builds()
             self._last_count = builds or self._last_count
             if rules.is_last_look(self._signs.interruption, time.time()):
                 self._count_losses("spot", builds)
@@ -186,7 +186,7 @@ class Drain:
     def _count_losses(self, cause: str, builds: int) -> None:
         if builds and not self._counted_losses:
             self._counted_losses = True
-            _log("builds_lost", cause=cause, builds=builds)
+            log("builds_lost", cause=cause, builds=builds)
 
     def _answer(self, call: Callable[[str], None], hook: str) -> Answer:
         if self._fleet.group is None:
@@ -196,15 +196,15 @@ class Drain:
         except NotWaitedForError:
             return Answer.NOT_WAITED_FOR
         except CallError as error:
-            _log("call_failed", error=str(error))
+            log("call_failed", error=str(error))
             return Answer.FAILED
-        _log("hook_answered", hook=hook, call=call.__name__)
+        log("hook_answered", hook=hook, call=call.__name__)
         return Answer.ACCEPTED
 
 
 def main() -> None:
     """Watch, with the settings of the environment file."""
-    instance_id, group = _place()
+    instance_id, group = read_place()
     Drain(
         Fleet(instance_id, os.environ["TARGET_GROUP"], group),
         launching_hook=os.environ["LAUNCHING_HOOK"],
@@ -214,29 +214,12 @@ def main() -> None:
     ).watch()
 
 
-def _place() -> tuple[str, str | None]:
-    # Fails, and is started again by systemd, until the service answers.
-    instance_id, group = read("meta-data/instance-id", "meta-data/tags/instance/aws:autoscaling:groupName")
-    if instance_id is None:
-        raise MetadataError("the metadata service knows no instance id")
-    return instance_id, group
-
-
-def _count_builds() -> int:
-    tables = (path.read_text() for path in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")) if path.exists())
-    return rules.count_connections(tables, BUILDKIT_PORT)
-
-
 def _is_active() -> bool:
     return _systemctl("is-active", "--quiet", _UNIT) == 0
 
 
 def _systemctl(*arguments: str) -> int:
     return subprocess.run(["systemctl", *arguments], check=False).returncode
-
-
-def _log(event: str, **details: object) -> None:
-    print(json.dumps({"event": event, **details}), flush=True)  # noqa: T201 - the journal is where it goes
 
 
 if __name__ == "__main__":

@@ -1,25 +1,22 @@
-"""The calls by which a builder leaves its fleet: to its target group and to its Auto Scaling group.
-
-They go through the AMI's own AWS command line tool.
-"""
+"""The calls by which a builder leaves its fleet: to its target group and to its Auto Scaling group."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 from typing import NamedTuple
 
-_PATIENCE_SECONDS = 60
+from .aws_command import CallError, aws
+
 _NO_ACTION = "No active Lifecycle Action"
-
-
-class CallError(Exception):
-    """AWS refused a call, or did not answer; the message says which and why."""
+_MIN_SIZE = "min size"
 
 
 class NotWaitedForError(CallError):
     """The hook does not wait for this builder: not yet, not any more, or not at all."""
+
+
+class AtMinimumError(CallError):
+    """The group has as few builders as it may have: Auto Scaling keeps this one."""
 
 
 class Fleet(NamedTuple):
@@ -35,7 +32,7 @@ class Fleet(NamedTuple):
         Raises:
             CallError: AWS refused.
         """
-        _aws("elbv2", "deregister-targets", f"--target-group-arn={self.target_group}", f"--targets={self._target}")
+        aws("elbv2", "deregister-targets", f"--target-group-arn={self.target_group}", f"--targets={self._target}")
 
     def target_states(self) -> list[str]:
         """Return the states in which the target group lists the builder.
@@ -43,10 +40,38 @@ class Fleet(NamedTuple):
         Raises:
             CallError: AWS refused.
         """
-        answer = _aws(
+        answer = aws(
             "elbv2", "describe-target-health", f"--target-group-arn={self.target_group}", f"--targets={self._target}"
         )
         return [target["TargetHealth"]["State"] for target in json.loads(answer)["TargetHealthDescriptions"]]
+
+    def healthy_targets(self) -> list[str]:
+        """Return the instance ids of all builders that the target group sends new connections to.
+
+        Raises:
+            CallError: AWS refused.
+        """
+        answer = json.loads(aws("elbv2", "describe-target-health", f"--target-group-arn={self.target_group}"))
+        targets = answer["TargetHealthDescriptions"]
+        return [target["Target"]["Id"] for target in targets if target["TargetHealth"]["State"] == "healthy"]
+
+    def retire(self) -> None:
+        """Let Auto Scaling end this builder, or put it into the warm pool, and launch no other in its place.
+
+        Raises:
+            AtMinimumError: The group's minimum needs it.
+            CallError: AWS refused for another reason.
+        """
+        try:
+            aws(
+                *("autoscaling", "terminate-instance-in-auto-scaling-group", f"--instance-id={self.instance_id}"),
+                "--should-decrement-desired-capacity",
+            )
+        except CallError as error:
+            # Likewise one of the validation errors; its words are in aws/aws-cli#47.
+            if _MIN_SIZE in str(error):
+                raise AtMinimumError(str(error)) from error
+            raise
 
     def heartbeat(self, hook: str) -> None:
         """Ask Auto Scaling for one more heartbeat timeout.
@@ -72,7 +97,7 @@ class Fleet(NamedTuple):
         Raises:
             CallError: AWS refused.
         """
-        _aws(
+        aws(
             *("autoscaling", "set-instance-health", f"--instance-id={self.instance_id}"),
             *("--health-status=Unhealthy", "--no-should-respect-grace-period"),
         )
@@ -83,7 +108,7 @@ class Fleet(NamedTuple):
 
     def _lifecycle(self, action: str, hook: str, *options: str) -> None:
         try:
-            _aws(
+            aws(
                 *("autoscaling", action, f"--lifecycle-hook-name={hook}", f"--auto-scaling-group-name={self.group}"),
                 *(f"--instance-id={self.instance_id}", *options),
             )
@@ -92,14 +117,3 @@ class Fleet(NamedTuple):
             if _NO_ACTION in str(error):
                 raise NotWaitedForError(str(error)) from error
             raise
-
-
-def _aws(*arguments: str) -> str:
-    command = ["aws", f"--region={os.environ['AWS_REGION']}", "--output=json", *arguments]
-    try:
-        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=_PATIENCE_SECONDS)
-    except subprocess.TimeoutExpired as error:
-        raise CallError(f"{arguments[0]} {arguments[1]}: no answer in {_PATIENCE_SECONDS} s") from error
-    if done.returncode:
-        raise CallError(f"{arguments[0]} {arguments[1]}: {done.stderr.strip()}")
-    return done.stdout

@@ -30,6 +30,18 @@ def read(*paths: str) -> list[str | None]:
         raise MetadataError(f"the metadata service did not answer: {error}") from error
 
 
+def read_place() -> tuple[str, str | None]:
+    """Return the instance's id and its Auto Scaling group's name, None outside a group.
+
+    Raises:
+        MetadataError: The service did not answer, or knows no id.
+    """
+    instance_id, group = read("meta-data/instance-id", "meta-data/tags/instance/aws:autoscaling:groupName")
+    if instance_id is None:
+        raise MetadataError("the metadata service knows no instance id")
+    return instance_id, group
+
+
 def read_signs() -> Signs:
     """Return what the service says of the instance's future.
 

@@ -63,5 +63,6 @@ sha256sum --check --strict --quiet "$configuration/host.sha256"
 bash bootstrap.sh
 wait "$buildkit"
 systemctl enable --now buildkitd.service
+systemctl enable --now builder-agent.service
 # Last: it tells the group that this builder serves.
 systemctl enable --now builder-drain.service

@@ -27,6 +27,11 @@ OOM_SCORE_ADJUSTMENT = 500
 """What goes first when memory runs out. Inherited it would be the daemon's, and spare steps before the host's own."""
 
 
+CPU_PERIOD = 100_000
+LEAST_CPU_QUOTA = 1_000
+"""Microseconds, the kernel's own default and least: https://docs.kernel.org/scheduler/sched-bwc.html"""
+
+
 def main() -> None:
     """Become runc."""
     _, *arguments = sys.argv
@@ -58,7 +63,29 @@ def confine(specification: dict[str, Any]) -> None:
     Source: https://github.com/opencontainers/runtime-spec/blob/main/config.md
     """
     refuse_capability(specification["process"])
-    specification["linux"].setdefault("resources", {})["pids"] = {"limit": MOST_PROCESSES}
+    resources = specification["linux"].setdefault("resources", {})
+    resources["pids"] = {"limit": MOST_PROCESSES}
+    limit_use(resources)
+
+
+def limit_use(resources: dict[str, Any]) -> None:
+    """Limit the memory and the processors of a container, to less than its client has asked for where that is more."""
+    memory, cpus = int(os.environ.get("STEP_MEMORY_BYTES", "0")), float(os.environ.get("STEP_CPUS", "0"))
+    if memory:
+        given = resources.setdefault("memory", {})
+        given["limit"] = min(positive(given.get("limit")) or memory, memory)
+        # Of memory and swap together: a step that is limited does not swap instead.
+        given["swap"] = given["limit"]
+    if cpus:
+        given = resources.setdefault("cpu", {})
+        period = given.get("period") or CPU_PERIOD
+        most = max(LEAST_CPU_QUOTA, int(cpus * period))
+        given.update(period=period, quota=min(positive(given.get("quota")) or most, most))
+
+
+def positive(limit: int | None) -> int:
+    """Return a limit, 0 for none: to the runtime -1 is none too."""
+    return max(limit or 0, 0)
 
 
 def refuse_capability(process: dict[str, Any]) -> None:

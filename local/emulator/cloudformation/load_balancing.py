@@ -42,6 +42,7 @@ def _create_target_group(declaration: Declaration) -> Provisioned:
             "HealthCheckProtocol",
             "HealthCheckTimeoutSeconds",
             "HealthyThresholdCount",
+            "Matcher",
             "Port",
             "Protocol",
             "Tags",

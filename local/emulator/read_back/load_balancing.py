@@ -43,6 +43,7 @@ def _target_group(account: Account, physical_id: str, _: Mapping[str, Any]) -> F
         "HealthCheckProtocol",
         "HealthCheckTimeoutSeconds",
         "HealthyThresholdCount",
+        "Matcher",
         "Port",
         "Protocol",
         "TargetType",
