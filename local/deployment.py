@@ -128,6 +128,10 @@ class Deployment:
         (group,) = self._aws.client("elbv2").describe_target_groups(TargetGroupArns=[arn])["TargetGroups"]
         return dict(group)
 
+    def wake_function(self, fleet: str) -> str:
+        """Return the name of the function that wakes the fleet, as its stack's output says."""
+        return self._output(f"{self._name}-builders-{fleet}", "WakeFunction")
+
     def group(self, fleet: str, architecture: Architecture) -> Any:  # noqa: ANN401 - as boto3 describes it
         """Return the Auto Scaling group of the fleet's builders of the architecture."""
         resources = self._resources(fleet, "AWS::AutoScaling::AutoScalingGroup")

@@ -83,6 +83,12 @@ class BuildersStack(Stack):
             value=self.fleet.certificates.client_secret.secret_arn,
             description="The secret with the clients' certificate, for whom grant_connect was called",
         )
+        CfnOutput(
+            self,
+            "WakeFunction",
+            value=self.fleet.waker.function.function_name,
+            description="The function that wakes builders, for whom grant_wake was called",
+        )
         for architecture in config.architectures:
             CfnOutput(
                 self,

@@ -1,14 +1,19 @@
-"""Scaling, deployed by the real command line tool to an emulated account and read back."""
+"""Scaling, deployed by the real command line tool to an emulated account: read back, and woken by the real function."""
 
+import json
+import random
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
+from botocore.exceptions import ClientError
 
 from buildkit_ops.architecture import Architecture
 from local.deployment import Deployment
-from local.emulator.aws import Aws
+from local.emulator.aws import REGION, Aws
 from local.emulator.process import Emulator
 from local.emulator.read_back import read_back
 from local.release import ReleaseServer
@@ -26,6 +31,13 @@ class Account:
 
     def group(self, fleet: str = "main") -> Any:  # noqa: ANN401 - as boto3 describes it
         return self.deployment.group(fleet, Architecture.ARM64)
+
+    def wake(self, jobs: Any, fleet: str = "main") -> Any:  # noqa: ANN401 - JSON
+        """What the fleet's function answers to whoever may call it."""
+        answer = self.aws.client("lambda").invoke(
+            FunctionName=self.deployment.wake_function(fleet), Payload=json.dumps({"waiting_jobs": jobs})
+        )
+        return json.load(answer["Payload"])
 
 
 @pytest.fixture(scope="module")
@@ -70,3 +82,49 @@ def test_a_share_of_pull_requests_builders_is_on_demand(account: Account) -> Non
     distribution = account.group("pull-requests")["MixedInstancesPolicy"]["InstancesDistribution"]
 
     assert (distribution["OnDemandBaseCapacity"], distribution["OnDemandPercentageAboveBaseCapacity"]) == (1, 25)
+
+
+def test_a_burst_of_calls_to_the_function_is_as_the_largest_of_them(account: Account) -> None:
+    random.seed(4)
+    jobs = [random.randint(1, 13) for _ in range(23)] + [14]  # noqa: S311 - it protects nothing
+    random.shuffle(jobs)
+
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(lambda number: account.wake({"arm64": number})["arm64"], jobs))
+
+    assert account.group()["DesiredCapacity"] == 5
+    for number, answer in zip(jobs, answers, strict=True):
+        assert answer["in_service"] + answer["coming"] >= -(-number // 3)
+
+
+def test_the_function_says_what_it_does_not_understand(account: Account) -> None:
+    answer = account.wake({"x86_64": 1}, "pull-requests")
+
+    assert answer["errorType"] == "ValueError"
+    assert answer["errorMessage"].startswith("this fleet builds for arm64; got 'x86_64'")
+
+
+def test_the_function_wakes_no_other_fleet(account: Account) -> None:
+    assert account.wake({"arm64": 4}, "pull-requests")["arm64"]["wanted"] == 2
+    before = account.group()["DesiredCapacity"]
+
+    account.wake({"arm64": 7}, "pull-requests")
+
+    assert account.group("pull-requests")["DesiredCapacity"] == 3
+    assert account.group()["DesiredCapacity"] == before
+
+
+def test_a_builder_may_not_wake_others(account: Account) -> None:
+    template = account.deployment.launch_template("main", Architecture.ARM64)
+    credentials = account.emulator.instance_credentials(template.instance_profile)
+    client = boto3.client(
+        "lambda",
+        region_name=REGION,
+        endpoint_url=account.emulator.endpoint_url,
+        aws_access_key_id=credentials["AccessKeyId"],
+        aws_secret_access_key=credentials["SecretAccessKey"],
+        aws_session_token=credentials["Token"],
+    )
+
+    with pytest.raises(ClientError, match="not authorized to perform: lambda:InvokeFunction"):
+        client.invoke(FunctionName=account.deployment.wake_function("main"), Payload=b"{}")

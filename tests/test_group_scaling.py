@@ -1,13 +1,14 @@
-"""How a fleet's groups follow their builds, as a template: scale-out, schedules, warm pools and spot."""
+"""How a fleet's groups follow their builds, as a template: scale-out, schedules, warm pools, spot and waking."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
 import aws_cdk as cdk
 import pytest
 from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_route53 as route53
 from aws_cdk.assertions import Template
 
@@ -213,3 +214,82 @@ def test_a_share_of_a_spot_fleet_is_on_demand(make_fleet: MakeFleet) -> None:
 def test_a_share_on_demand_of_a_fleet_that_is_on_demand_is_refused(make_fleet: MakeFleet) -> None:
     with pytest.raises(ValueError, match="are for fleets on spot capacity; got 0 and 25 with spot off: leave them out"):
         make_fleet(BuilderScaling(on_demand_percentage=25))
+
+
+# Waking
+
+
+def test_the_waker_raises_the_fleets_own_groups_and_does_nothing_else(
+    make_fleet: MakeFleet, readable: Callable[[Any], Any]
+) -> None:
+    template = template_of(make_fleet(architectures=(ARM64, X86_64)))
+
+    (policy,) = (
+        each["Properties"]["PolicyDocument"]["Statement"]
+        for name, each in template.find_resources("AWS::IAM::Policy").items()
+        if name.startswith("FleetWaker")
+    )
+    group_arn = (
+        "arn:<AWS::Partition>:autoscaling:<AWS::Region>:<AWS::AccountId>:autoScalingGroup:*:autoScalingGroupName/"
+    )
+    assert readable(policy) == [
+        {
+            "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
+            "Effect": "Allow",
+            "Resource": "<FleetWakerFunctionLog.Arn>",
+        },
+        {"Action": "dynamodb:UpdateItem", "Effect": "Allow", "Resource": "<FleetWakerLocks.Arn>"},
+        {
+            "Action": "autoscaling:SetDesiredCapacity",
+            "Effect": "Allow",
+            "Resource": [f"{group_arn}<FleetArm64BuildersASG>", f"{group_arn}<FleetX8664BuildersASG>"],
+        },
+        {
+            "Action": ["autoscaling:DescribeAutoScalingGroups", "autoscaling:DescribeScalingActivities"],
+            "Effect": "Allow",
+            "Resource": "*",
+        },
+    ]
+
+
+def test_the_waker_knows_the_groups_and_how_many_builds_are_one_builder(
+    make_fleet: MakeFleet, readable: Callable[[Any], Any]
+) -> None:
+    template = template_of(make_fleet(BuilderScaling(target_builds_per_builder=1.5), architectures=(ARM64, X86_64)))
+
+    variables = waker(template)["Environment"]["Variables"]
+    assert json.loads(readable(variables["GROUPS"])) == {
+        "arm64": "<FleetArm64BuildersASG>",
+        "x86_64": "<FleetX8664BuildersASG>",
+    }
+    assert variables["BUILDS_PER_BUILDER"] == "1.5"
+    assert readable(variables["LOCK_TABLE"]) == "<FleetWakerLocks>"
+
+
+def test_who_is_granted_to_wake_may_call_the_waker_and_nothing_else(
+    make_fleet: MakeFleet, readable: Callable[[Any], Any]
+) -> None:
+    fleet = make_fleet()
+    runner = iam.Role(cdk.Stack.of(fleet), "Runner", assumed_by=iam.ServicePrincipal("ec2.amazonaws.com"))
+
+    fleet.grant_wake(runner)
+
+    (policy,) = (
+        each["Properties"]["PolicyDocument"]["Statement"]
+        for name, each in template_of(fleet).find_resources("AWS::IAM::Policy").items()
+        if name.startswith("Runner")
+    )
+    assert readable(policy) == [
+        {
+            "Action": "lambda:InvokeFunction",
+            "Effect": "Allow",
+            "Resource": ["<FleetWakerFunction.Arn>", "<FleetWakerFunction.Arn>:*"],
+        }
+    ]
+
+
+def waker(template: Template) -> Mapping[str, Any]:
+    """The properties of the function that wakes."""
+    functions = template.find_resources("AWS::Lambda::Function").values()
+    (properties,) = (each["Properties"] for each in functions if "GROUPS" in str(each["Properties"]))
+    return dict(properties)

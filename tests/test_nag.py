@@ -20,6 +20,7 @@ CONFIGURATIONS = [ROOT / "builders.toml", *sorted((ROOT / "examples").glob("*.to
 
 ANSWERED = {
     "AwsSolutions-AS3",
+    "AwsSolutions-DDB3",
     "AwsSolutions-EC26",
     "AwsSolutions-ELB2",
     "AwsSolutions-IAM5",

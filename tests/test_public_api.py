@@ -43,6 +43,10 @@ PUBLIC = {
             "step_cpus: float | None = None)"
         )
     ],
+    "BuilderWaker": [
+        ("(scope: Construct, id: str, *, groups: Mapping[Architecture, AutoScalingGroup], scaling: BuilderScaling)"),
+        "grant_wake(grantee: IGrantable) -> Grant",
+    ],
     "CacheBucket": [
         (
             "(scope: Construct, id: str, *, scopes: Sequence[CacheScope], expiration: CacheExpiration | None = None, "
@@ -74,6 +78,7 @@ PUBLIC = {
         "connections",
         "grant_connect(grantee: IGrantable) -> Grant",
         "grant_principal",
+        "grant_wake(grantee: IGrantable) -> Grant",
     ],
     "ReleaseBucket": [
         (

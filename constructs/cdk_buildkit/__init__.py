@@ -6,6 +6,7 @@ from buildkit_ops.cache_scope import CacheOptions, CacheScope, cache_name, cache
 from cdk_buildkit.builder_capacity import BuilderCapacity
 from cdk_buildkit.builder_certificates import BuilderCertificates
 from cdk_buildkit.builder_scaling import BuilderScaling
+from cdk_buildkit.builder_waker import BuilderWaker
 from cdk_buildkit.buildkit_release import BuildKitRelease
 from cdk_buildkit.cache_bucket import CacheBucket
 from cdk_buildkit.capacity_schedule import CapacitySchedule
@@ -20,6 +21,7 @@ __all__ = [
     "BuilderCapacity",
     "BuilderCertificates",
     "BuilderScaling",
+    "BuilderWaker",
     "CacheBucket",
     "CacheExpiration",
     "CacheOptions",

@@ -28,7 +28,8 @@ class BuilderScaling:
     """How a fleet follows its builds; the same for each architecture, whose builders are counted apart.
 
     Args:
-        target_builds_per_builder: In-flight builds per live builder above which builders are added.
+        target_builds_per_builder: In-flight builds per live builder above which builders are added. Also what waking
+            sizes by: so many waiting jobs are one builder.
         max_builds: In-flight builds at which a builder fails the load balancer's health check and gets no new ones.
         idle_timeout: How long a builder has been without a build before it retires itself, above `min_capacity`.
         warm_pool: Stopped builders that keep their store. Default: none; builders that go are terminated.

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import jsii
 from aws_cdk import Duration, Stack
+from aws_cdk import aws_autoscaling as autoscaling
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_elasticloadbalancingv2 as elbv2
 from aws_cdk import aws_iam as iam
@@ -23,6 +24,7 @@ from cdk_buildkit.builder_launch_template import BuilderLaunchTemplate
 from cdk_buildkit.builder_lifecycle import BuilderLifecycle
 from cdk_buildkit.builder_load_balancer import BUILDKIT_PORT, HEALTH_PORT, BuilderLoadBalancer
 from cdk_buildkit.builder_scaling import METRIC_NAMESPACE, BuilderScaling
+from cdk_buildkit.builder_waker import BuilderWaker
 from cdk_buildkit.cache_bucket import CacheBucket
 from cdk_buildkit.group_scaling import GroupScaling
 from cdk_buildkit.release_bucket import ReleaseBucket
@@ -138,8 +140,8 @@ class Ec2BuilderFleet(Construct):
         self._boot_proof = (
             BootProof(self, "BootProof", vpc=vpc, lifecycle=self._lifecycle, role=self.role) if prove_boot else None
         )
-        for architecture, cache in caches.items():
-            self._add_builders(architecture, cache)
+        groups = {architecture: self._add_builders(architecture, cache) for architecture, cache in caches.items()}
+        self.waker = BuilderWaker(self, "Waker", groups=groups, scaling=self._scaling)
 
     @property
     @jsii.member(jsii_name="grantPrincipal")
@@ -156,6 +158,10 @@ class Ec2BuilderFleet(Construct):
     def grant_connect(self, grantee: iam.IGrantable) -> iam.Grant:
         """Let a client read the fleet's client certificate, and nothing more; `connections` must admit it too."""
         return self.certificates.grant_connect(grantee)
+
+    def grant_wake(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Let a principal wake builders for the jobs that it has waiting, by calling `waker.function`."""
+        return self.waker.grant_wake(grantee)
 
     def _check_certificates(self) -> None:
         if self.certificates.domain_name != self.domain_name:
@@ -193,7 +199,7 @@ class Ec2BuilderFleet(Construct):
         )
         return role
 
-    def _add_builders(self, architecture: Architecture, cache: CacheBucket) -> None:
+    def _add_builders(self, architecture: Architecture, cache: CacheBucket) -> autoscaling.AutoScalingGroup:
         capacity = self._capacities[architecture]
         target_group = self._load_balancer.add_target_group(architecture)
         self._lifecycle.grant_leave(target_group, self.role)
@@ -225,6 +231,7 @@ class Ec2BuilderFleet(Construct):
         builders.node.add_dependency(self.role)
         if self._boot_proof:
             builders.node.add_dependency(self._boot_proof.prove(architecture, launch_template))
+        return builders.group
 
     def _environment(
         self, architecture: Architecture, cache: CacheBucket, target_group: elbv2.INetworkTargetGroup

@@ -15,7 +15,7 @@ class GroupScaling(Construct):
     """Adds builders by target tracking on in-flight builds per live builder, and takes none away.
 
     Idle builders end themselves: `host/retirement.py`. Target tracking would end any builder, and of those that publish
-    nothing, at zero, it knows nothing.
+    nothing, at zero, it knows nothing: `BuilderWaker` starts the first.
 
     Args:
         group: The group.

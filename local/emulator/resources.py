@@ -39,6 +39,11 @@ def _group_tags(parameters: Mapping[str, Any]) -> Mapping[str, str] | None:
     return {tag["Key"]: tag["Value"] for tag in group.tags} if group else None
 
 
+def _table(parameters: Mapping[str, Any]) -> str | None:
+    name = parameters.get("TableName")
+    return f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{name}" if name else None
+
+
 def _function(parameters: Mapping[str, Any]) -> str | None:
     name = parameters.get("function", "")
     return name if name.startswith("arn:") else f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}" if name else None
@@ -65,6 +70,7 @@ def _role(parameters: Mapping[str, Any]) -> str | None:
 
 _RESOURCES: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
     "autoscaling": _group,
+    "dynamodb": _table,
     "events": _rule,
     "lambda": _function,
     "logs": _log_group,

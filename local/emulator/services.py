@@ -2,10 +2,13 @@
 
 import base64
 import hashlib
+import threading
 from collections.abc import Callable, Mapping
 
 from moto.autoscaling.responses import AutoScalingResponse
 from moto.cloudformation.models import Stack
+from moto.core.responses import ActionResult
+from moto.dynamodb.responses import DynamoHandler
 from moto.ec2.models.security_groups import SecurityGroupRule
 from moto.elbv2.models import ELBv2Backend
 from moto.s3.exceptions import S3ClientError
@@ -30,6 +33,7 @@ def mend() -> None:
     following = _following_current(SecretsManagerBackend.update_secret_version_stage)
     replace(SecretsManagerBackend, "update_secret_version_stage", following)
     replace(S3Response, "put_object", _checking_sum(S3Response.put_object))
+    replace(DynamoHandler, "update_item", _one_after_another(DynamoHandler.update_item))
     replace(FakeKey, "dispose", _leave_to_readers)
     replace(FakeKey, "etag", property(_one_at_a_time(vars(FakeKey)["etag"].fget)))
 
@@ -97,6 +101,17 @@ def _checking_sum(put: Callable[..., object]) -> Callable[..., object]:
         if given and given != base64.b64encode(hashlib.sha256(response.raw_body).digest()).decode():
             raise S3ClientError("BadDigest", "The SHA256 you specified did not match the calculated checksum.")
         return put(response)
+
+    return wrapper
+
+
+def _one_after_another(update: Callable[[DynamoHandler], ActionResult]) -> Callable[[DynamoHandler], ActionResult]:
+    """Let nobody change an item between an update's condition and the update, as the real service does."""
+    lock = threading.Lock()
+
+    def wrapper(handler: DynamoHandler) -> ActionResult:
+        with lock:
+            return update(handler)
 
     return wrapper
 

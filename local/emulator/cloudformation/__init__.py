@@ -7,6 +7,7 @@ moto reports success for resources, and properties of resources, that it does no
 from local.emulator.cloudformation import (
     compute,
     custom_resources,
+    dynamodb,
     event_rules,
     group_scaling,
     identity,
@@ -25,6 +26,7 @@ from local.emulator.cloudformation.resource_type import ResourceType
 RESOURCE_TYPES: dict[str, ResourceType] = {
     **compute.TYPES,
     **custom_resources.TYPES,
+    **dynamodb.TYPES,
     **event_rules.TYPES,
     **group_scaling.TYPES,
     **identity.TYPES,

@@ -11,6 +11,7 @@ from local.emulator.aws import Aws
 from local.emulator.read_back import (
     compute,
     custom_resources,
+    dynamodb,
     event_rules,
     group_scaling,
     identity,
@@ -33,6 +34,7 @@ __all__ = ["Difference", "ReadBack", "ReadBackError", "read_back"]
 _READERS: dict[str, Reader] = {
     **compute.READERS,
     **custom_resources.READERS,
+    **dynamodb.READERS,
     **event_rules.READERS,
     **group_scaling.READERS,
     **identity.READERS,
