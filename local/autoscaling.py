@@ -50,6 +50,8 @@ class AutoScaling:
         terminating_hook: The hook that a builder has to answer when it is to end.
         name: The group's name.
         retired_state: The target state of a builder that retires: `Warmed:Stopped` in a group with a warm pool.
+        hook_delay: Seconds from a builder's new target state to the terminating hook. A real group waits for the target
+            group's deregistration delay.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class AutoScaling:
         terminating_hook: str,
         name: str = "builders",
         retired_state: str = "Terminated",
+        hook_delay: float = 0.0,
     ) -> None:
         self.name = name
         self.minimum = 0
@@ -70,6 +73,7 @@ class AutoScaling:
         self._launching_hook = launching_hook
         self._terminating_hook = terminating_hook
         self._retired_state = retired_state
+        self._hook_delay = hook_delay
         self._builders: dict[str, Builder] = {}
         self._lock = threading.Lock()
         self._actions: dict[tuple[str, str], _Action] = {}
@@ -93,7 +97,12 @@ class AutoScaling:
 
     def start_termination(self, builder: Builder, target_state: str = "Terminated") -> None:
         """Put a builder into `Terminating:Wait`. The target group is left for the builder to leave: the harder case."""
-        self._action(builder.instance_id, self._terminating_hook)
+        if self._hook_delay:
+            waiting = threading.Timer(self._hook_delay, self._action, [builder.instance_id, self._terminating_hook])
+            waiting.daemon = True
+            waiting.start()
+        else:
+            self._action(builder.instance_id, self._terminating_hook)
         builder.set_metadata(_STATE, target_state)
 
     def wait_for_drain(self, builder: Builder, seconds: float = _PATIENCE_SECONDS) -> str:

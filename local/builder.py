@@ -161,6 +161,15 @@ class Builder:
         self._wait_for_namespaces()
         return exit_code
 
+    def wait_until_off(self, seconds: float) -> None:
+        """Wait for a shutdown that it has begun itself.
+
+        Raises:
+            subprocess.TimeoutExpired: It is still on.
+        """
+        self._process.wait(seconds)
+        self._wait_for_namespaces()
+
     def reboot(self) -> None:
         """Switch it off and on: processes, memory and interfaces go, disks and enabled units stay."""
         self.power_off()

@@ -44,6 +44,8 @@ class Fleet:
         check_seconds: Time between two health checks; None: as the deployed target group has it.
         propagation_seconds: How long a deregistered builder still gets new flows.
         retired_state: The target state of a builder that retires.
+        waits_for_delay: Whether the terminating hook comes after the target group's deregistration delay, as with a
+            real group. By default it comes at once.
     """
 
     def __init__(
@@ -56,19 +58,26 @@ class Fleet:
         check_seconds: float | None = 0.5,
         propagation_seconds: float = 1.0,
         retired_state: str = "Terminated",
+        waits_for_delay: bool = False,
     ) -> None:
         self.address = f"{GATEWAY}:{port}"
+        attributes = attributes or target_group_attributes(lab)
         self._lab = lab
         self._environment = environment
         self.balancer = Balancer(
             GATEWAY,
             port,
-            attributes or target_group_attributes(lab),
+            attributes,
             health_check=target_group_health_check(lab, check_seconds),
             propagation_seconds=propagation_seconds,
         )
         self.group = AutoScaling(
-            GATEWAY, self.balancer, launching_hook="boot", terminating_hook="drain", retired_state=retired_state
+            GATEWAY,
+            self.balancer,
+            launching_hook="boot",
+            terminating_hook="drain",
+            retired_state=retired_state,
+            hook_delay=attributes.deregistration_delay if waits_for_delay else 0.0,
         )
         self._builders: list[Builder] = []
 

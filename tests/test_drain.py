@@ -28,6 +28,11 @@ def test_a_builder_that_stays_does_not_drain(state: str | None) -> None:
     assert rules.cause_of_drain(rules.Signs(state, None)) is None
 
 
+def test_only_a_builder_that_does_not_come_back_ends() -> None:
+    assert rules.ends("Terminated")
+    assert not any(map(rules.ends, [None, "InService", "Warmed:Stopped", "Warmed:Running"]))
+
+
 def test_a_spot_notice_is_a_cause_whatever_the_group_says() -> None:
     notice = rules.parse_interruption(NOTICE)
 

@@ -6,6 +6,7 @@ Run in a sandbox: `python -m local.sandbox pytest tests/test_drain_real.py`.
 import itertools
 import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -205,6 +206,34 @@ def test_a_builder_serves_again_after_its_stay_in_the_warm_pool(lab: Lab, tmp_pa
         fleet.group.return_from_pool(builder)
 
         assert clients.build(1).returncode == 0
+
+
+def test_a_drained_builder_ends_itself_and_not_after_the_target_groups_delay(
+    lab: Lab, tmp_path: Path, busybox: Path
+) -> None:
+    with Fleet(lab, next(_ports), environment=QUICK, waits_for_delay=True) as fleet, ThreadPoolExecutor() as pool:
+        clients = Clients(lab, fleet, tmp_path, busybox)
+        builder = fleet.launch()
+        build = pool.submit(clients.build, 25)
+        time.sleep(2)
+
+        fleet.group.start_termination(builder)
+        builder.wait_until_off(60)
+
+        assert build.done()
+        assert losses([build]) == []
+        answers = [call.accepted for call in fleet.group.calls if call.action == "CompleteLifecycleAction"]
+        assert answers == [True, False]
+
+
+def test_a_builder_on_its_way_into_the_warm_pool_does_not_end_itself(lab: Lab) -> None:
+    with Fleet(lab, next(_ports), environment=QUICK, waits_for_delay=True) as fleet:
+        builder = fleet.launch()
+        fleet.group.start_termination(builder, "Warmed:Stopped")
+        wait_for_event(builder, "drain_ended")
+
+        with pytest.raises(subprocess.TimeoutExpired):
+            builder.wait_until_off(5)
 
 
 def test_a_builder_that_does_not_boot_is_abandoned(lab: Lab) -> None:

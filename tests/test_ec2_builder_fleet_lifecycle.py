@@ -62,6 +62,12 @@ def statement_of(template: Template, action: str) -> Mapping[str, Any]:
     return statement
 
 
+def test_a_builder_that_powers_itself_off_ends(template: Template) -> None:
+    template.all_resources_properties(
+        TEMPLATE, {"LaunchTemplateData": {"InstanceInitiatedShutdownBehavior": "terminate"}}
+    )
+
+
 def test_a_builder_that_does_not_say_that_it_serves_is_abandoned(template: Template) -> None:
     hook = {
         "LifecycleTransition": "autoscaling:EC2_INSTANCE_LAUNCHING",

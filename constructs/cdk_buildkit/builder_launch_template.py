@@ -61,6 +61,8 @@ class BuilderLaunchTemplate(Construct):
             role=role,
             security_group=security_group,
             associate_public_ip_address=False,
+            # A builder that has drained powers itself off: host/drain.py.
+            instance_initiated_shutdown_behavior=ec2.InstanceInitiatedShutdownBehavior.TERMINATE,
             require_imdsv2=True,
             http_put_response_hop_limit=1,
             # By these a builder knows its group.

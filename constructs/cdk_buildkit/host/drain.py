@@ -154,15 +154,23 @@ class Drain:
         attempt = 0
         while rules.cause_of_drain(self.look()) is not None:
             for hook in self._hooks_that_may_wait():
-                if self._answer(self._fleet.complete, hook) is Answer.ACCEPTED:
+                answer = self._answer(self._fleet.complete, hook)
+                if answer is Answer.ACCEPTED or (answer is Answer.NOT_WAITED_FOR and self._powers_off()):
                     return
             attempt += 1
             self._wait(rules.retry_seconds(attempt))
 
+    def _powers_off(self) -> bool:
+        if not rules.ends(self._signs.target_state):
+            return False
+        # Nothing is left to wait for but the delay, and the instance would be paid for until it is over.
+        log("powers_off")
+        return _systemctl("poweroff") == 0
+
     def _hooks_that_may_wait(self) -> list[str]:
         if not rules.leaves_group(self._signs.target_state):
             return []
-        if self._signs.target_state == "Terminated":
+        if rules.ends(self._signs.target_state):
             return [self._terminating_hook]
         # Into the warm pool a builder comes through the one hook when it is new, through the other when it returns.
         return [self._terminating_hook, self._launching_hook]

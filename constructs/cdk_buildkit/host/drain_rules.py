@@ -57,7 +57,12 @@ def leaves_group(target_state: str | None) -> bool:
 
     Source: https://docs.aws.amazon.com/autoscaling/ec2/userguide/retrieving-target-lifecycle-state-through-imds.html
     """
-    return target_state is not None and (target_state == "Terminated" or target_state.startswith("Warmed:"))
+    return ends(target_state) or (target_state is not None and target_state.startswith("Warmed:"))
+
+
+def ends(target_state: str | None) -> bool:
+    """Tell whether Auto Scaling ends this instance for good."""
+    return target_state == "Terminated"
 
 
 def cause_of_drain(signs: Signs) -> str | None:
