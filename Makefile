@@ -5,7 +5,7 @@ BIN := .venv/bin
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: install check test synth local bench-boot bench-tiers lock clean
+.PHONY: install check test synth local bench-boot bench-fleet bench-tiers lock clean
 
 install: .venv/installed
 
@@ -49,6 +49,10 @@ bench-boot: install
 # What a fleet pays for reading another scope than it writes; what it showed stands in bench/tiers.md.
 bench-tiers: install
 	$(BIN)/python -m bench.tiers
+
+# A day of builds on the fleet of builders.toml, simulated, and what it is compared with: waits, hours, dollars.
+bench-fleet: install
+	$(BIN)/python -m bench.fleet
 
 lock: install
 	$(COMPILE) pyproject.toml --group dev --upgrade --output-file requirements-dev.txt

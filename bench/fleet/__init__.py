@@ -1,0 +1,1 @@
+"""A fleet of builders as discrete events: what clients wait for and what it costs, for given arrivals of builds."""
