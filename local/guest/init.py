@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from local.guest import imds, units
+from local.guest.journal import Journal
 from local.guest.volume import Volume
 
 CONTROL_SOCKET = Path("/run/systemctl.sock")
@@ -41,7 +42,6 @@ def main() -> None:
     """Boot, then serve `systemctl` until SIGTERM."""
     plan = json.loads(Path(sys.argv[1]).read_text())
     report = os.fdopen(int(sys.argv[2]), "w")
-    manager = units.UnitManager(log=lambda words: print(words, flush=True))
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -51,8 +51,11 @@ def main() -> None:
     first_boot = not first_boot_done.exists()
     first_boot_done.touch()
     volume = Volume(Path(plan["volume"])) if plan["volume"] else None
+    journal = None
     try:
         _mount_file_systems(Path(plan["directory"]), volume)
+        journal = Journal()
+        manager = units.UnitManager(log=lambda words: print(words, flush=True), stream=journal.stream)
         _connect(plan["address"], plan["gateway"])
         imds.serve(lambda: {**plan["metadata"], **_metadata_changes(directory)})
         _install_shims(plan["aws"])
@@ -65,6 +68,8 @@ def main() -> None:
         else:
             manager.start_target("multi-user.target")
     except Exception as error:  # noqa: BLE001 - whatever it is, the other side must hear of it
+        if journal:
+            journal.end()
         report.write(f"failed: {error}\n")
         report.close()
         sys.exit(1)
@@ -72,6 +77,7 @@ def main() -> None:
     report.close()
     stop.wait()
     manager.stop_all()
+    journal.end()
     if volume:
         _run("umount", _STORE)
         volume.detach()
@@ -102,7 +108,7 @@ def _mount_file_systems(directory: Path, volume: Volume | None) -> None:
         Path(_VOLUME).unlink(missing_ok=True)
         Path(_VOLUME).symlink_to(volume.path)
     stores = () if volume else (_STORE,)
-    for target in (*stores, "/var/lib/cni", "/tmp"):  # noqa: S108 - the builder's own
+    for target in (*stores, "/var/lib/cdk-buildkit", "/var/lib/cni", "/tmp"):  # noqa: S108 - the builder's own
         source = directory / target.strip("/")
         source.mkdir(parents=True, exist_ok=True)
         Path(target).mkdir(parents=True, exist_ok=True)

@@ -9,13 +9,16 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from string import Template
 
 UNIT_DIRECTORY = Path("/etc/systemd/system")
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin"
 """The search path that systemd gives to services."""
+
+Stream = Callable[[str], AbstractContextManager[int]]
+"""Gives the file descriptor to which a unit prints."""
 
 _HEEDED = {
     "Unit": {"Requires", "After", "Before", "Wants", "Description", "Documentation", "RequiresMountsFor"},
@@ -91,10 +94,11 @@ class Unit:
 
 
 class UnitManager:
-    """Enables, starts, restarts and stops units, and says so to a log."""
+    """Enables, starts, restarts and stops units, and says so to a log. What they print goes to streams of their own."""
 
-    def __init__(self, log: Callable[[str], None]) -> None:
+    def __init__(self, log: Callable[[str], None], stream: Stream) -> None:
         self._log = log
+        self._stream = stream
         self._lock = threading.RLock()
         self._starting: dict[str, threading.RLock] = {}
         self._started: dict[str, Unit] = {}
@@ -155,9 +159,9 @@ class UnitManager:
             service = None
             if unit.last("Type", "simple") == "oneshot":
                 for line in unit.lines("ExecStart"):
-                    _run(unit, line)
+                    _run(unit, line, self._stream)
             else:
-                service = _Service(unit, self._log)
+                service = _Service(unit, self._log, self._stream)
             with self._lock:
                 self._started[name] = unit
                 if service:
@@ -176,7 +180,7 @@ class UnitManager:
             service.stop()
         elif unit:
             for line in unit.lines("ExecStop"):
-                _run(unit, line)
+                _run(unit, line, self._stream)
 
     def stop_all(self) -> None:
         """Stop every unit, the last started first."""
@@ -196,9 +200,10 @@ class UnitManager:
 class _Service:
     """A long-running service: waits for its readiness, restarts it, ends it."""
 
-    def __init__(self, unit: Unit, log: Callable[[str], None]) -> None:
+    def __init__(self, unit: Unit, log: Callable[[str], None], stream: Stream) -> None:
         self._unit = unit
         self._log = log
+        self._stream = stream
         self._stopping = threading.Event()
         self._stop_lock = threading.Lock()
         self.failed = False
@@ -230,27 +235,33 @@ class _Service:
     def _launch(self) -> subprocess.Popen[bytes]:
         (line,) = self._unit.lines("ExecStart")
         if self._unit.last("Type", "simple") != "notify":
-            return subprocess.Popen(
-                shlex.split(line),
-                env=self._unit.environment,
-                cwd=self._unit.last("WorkingDirectory", "/"),
-                start_new_session=True,
-            )
+            return self._popen(line, self._unit.environment)
         address = f"/run/{self._unit.name}.notify"
         Path(address).unlink(missing_ok=True)
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notifications:
             notifications.bind(address)
             notifications.settimeout(0.2)
             environment: Mapping[str, str] = {**self._unit.environment, "NOTIFY_SOCKET": address}
-            try:
-                process = subprocess.Popen(shlex.split(line), env=environment, start_new_session=True)
-            except OSError as error:
-                raise UnitError(f"{self._unit.name}: {error}") from error
+            process = self._popen(line, environment)
             while process.poll() is None:
                 with suppress(TimeoutError):
                     if b"READY=1" in notifications.recv(4096).split(b"\n"):
                         return process
         raise UnitError(f"{self._unit.name} ended with code {process.returncode} before it was ready")
+
+    def _popen(self, line: str, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        with self._stream(self._unit.name) as output:
+            try:
+                return subprocess.Popen(
+                    shlex.split(line),
+                    env=environment,
+                    cwd=self._unit.last("WorkingDirectory", "/"),
+                    stdout=output,
+                    stderr=output,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise UnitError(f"{self._unit.name}: {error}") from error
 
     def _watch(self) -> None:
         while True:
@@ -273,14 +284,17 @@ def _wanted_by(target: str) -> Path:
     return UNIT_DIRECTORY / f"{target}.wants"
 
 
-def _run(unit: Unit, line: str) -> None:
+def _run(unit: Unit, line: str, stream: Stream) -> None:
     limit = unit.last("TimeoutStartSec", "infinity")
     try:
-        subprocess.run(
-            shlex.split(line),
-            env=unit.environment,
-            check=True,
-            timeout=None if limit == "infinity" else float(limit),
-        )
+        with stream(unit.name) as output:
+            subprocess.run(
+                shlex.split(line),
+                env=unit.environment,
+                check=True,
+                stdout=output,
+                stderr=output,
+                timeout=None if limit == "infinity" else float(limit),
+            )
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
         raise UnitError(f"{unit.name}: {error}") from error
