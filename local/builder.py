@@ -24,7 +24,16 @@ _numbers = itertools.count(1)
 
 
 class BuilderError(Exception):
-    """A builder did not boot; the message says why and where its console is."""
+    """A builder did not boot; the message says why and where its console is.
+
+    Args:
+        message: What was wrong.
+        instance_id: Whose boot it was.
+    """
+
+    def __init__(self, message: str, instance_id: str) -> None:
+        super().__init__(message)
+        self.instance_id = instance_id
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +134,8 @@ class Builder:
             self.destroy()
             raise BuilderError(
                 f"a builder did not boot: {words or 'its init died'}; the end of its console {self.console}:\n"
-                + "\n".join(self.console.read_text(errors="replace").splitlines()[-20:])
+                + "\n".join(self.console.read_text(errors="replace").splitlines()[-20:]),
+                self.instance_id,
             )
 
     def start_boot(self) -> None:
@@ -202,5 +212,5 @@ class Builder:
         children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
         while not (child := children.read_text().strip()):
             if self._process.poll() is not None:
-                raise BuilderError(f"a builder's namespaces could not be made; see {self.console}")
+                raise BuilderError(f"a builder's namespaces could not be made; see {self.console}", self.instance_id)
         return int(child)

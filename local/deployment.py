@@ -79,6 +79,10 @@ class Deployment:
         """Return the fleet's address in the VPC, as its stack's output says."""
         return self._output(f"{self._name}-builders-{fleet}", "DomainName")
 
+    def log_group(self, fleet: str) -> str:
+        """Return the name of the log group of the fleet's builders, as its stack's output says."""
+        return self._output(f"{self._name}-builders-{fleet}", "LogGroupName")
+
     def cache_bucket(self, architecture: Architecture) -> str:
         """Return the name of the architecture's cache bucket, as the stack's output says."""
         return self._output(f"{self._name}-cache", f"{architecture.construct_id}CacheBucketName")

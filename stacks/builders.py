@@ -89,6 +89,12 @@ class BuildersStack(Stack):
             value=self.fleet.waker.function.function_name,
             description="The function that wakes builders, for whom grant_wake was called",
         )
+        CfnOutput(
+            self,
+            "LogGroupName",
+            value=self.fleet.logs.log_group.log_group_name,
+            description="The log group of the builders, a stream for each, named by its instance id",
+        )
         for architecture in config.architectures:
             CfnOutput(
                 self,

@@ -78,14 +78,24 @@ def test_the_script_is_the_loader_as_it_stands(user_data: list[Message], root: P
 
 
 def test_user_data_fits_into_what_ec2_takes(user_data: list[Message]) -> None:
-    assert sum(len(str(part.get_payload())) for part in user_data) < 16 * 1024 * 3 / 4
+    # Before it is encoded (https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-add-user-data.html).
+    limit, for_names_of_a_deployment = 16 * 1024, 1024
+    assert sum(len(str(part)) for part in user_data) < limit - for_names_of_a_deployment
 
 
-def test_two_files_are_written_which_everyone_may_read(written_files: dict[str, dict[str, str]]) -> None:
+def test_three_files_are_written_which_everyone_may_read(written_files: dict[str, dict[str, str]]) -> None:
     assert {path: each["permissions"] for path, each in written_files.items()} == {
         "/etc/cdk-buildkit/environment": "0644",
         "/etc/cdk-buildkit/host.sha256": "0644",
+        "/etc/cdk-buildkit/log_events.py": "0644",
     }
+
+
+def test_what_turns_the_console_into_events_is_written_as_it_stands(
+    written_files: dict[str, dict[str, str]], root: Path
+) -> None:
+    content = (root / "constructs/cdk_buildkit/host/log_events.py").read_text()
+    assert written_files["/etc/cdk-buildkit/log_events.py"]["content"] == content
 
 
 def test_the_environment_has_what_the_host_files_read(written_files: dict[str, dict[str, str]], assembly: Any) -> None:  # noqa: ANN401 - the type's module is private
@@ -101,6 +111,7 @@ def test_the_environment_has_what_the_host_files_read(written_files: dict[str, d
         rf"s3://<buildkit-release:ExportsOutputFnGetAttReleasesCopied\w+>/buildkit/v0.31.2/linux-amd64/{X86_64_SHA256}.tar.gz",
         environment.pop("BUILDKIT_ARCHIVE"),
     )
+    assert environment.pop("LOG_GROUP").startswith("<FleetLogs")
     target_group = environment.pop("TARGET_GROUP")
     assert target_group.startswith("<FleetLoadBalancerX8664Targets")
     assert environment == {

@@ -23,6 +23,11 @@ def policy(fleet: str) -> dict[str, Any]:
                 ],
             },
             {
+                "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
+                "Effect": "Allow",
+                "Resource": "<FleetLogs.Arn>",
+            },
+            {
                 "Action": ["secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue"],
                 "Effect": "Allow",
                 "Resource": "<CertificatesServer>",

@@ -18,7 +18,15 @@ echo '{"ca.crt": "the authority", "tls.crt": "the certificate", "tls.key": "the 
 DRAIN = """[Service]
 ExecStart=
 ExecStart=/bin/sh -c 'systemctl start probe.service && cat /proc/net/tcp /run/buildkit-tls/ca.crt >/dev/null && \
-! touch /opt/written && ! touch /run/written && sleep infinity'
+! touch /opt/written && \
+journalctl --sync && journalctl --unit=probe.service | grep Finished && \
+touch /var/lib/cdk-buildkit/lock && sleep infinity'
+"""
+# So would what sends the logs.
+LOGS = """[Service]
+ExecStart=
+ExecStart=/bin/sh -c '! touch /opt/written && journalctl --sync && \
+journalctl --unit=builder-logs.service | grep Start && touch /var/lib/cdk-buildkit/journal-cursor.new && sleep infinity'
 """
 PROBE = "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true\n"
 
@@ -33,6 +41,7 @@ def machine(tmp_path: Path, root: Path, toolchain: Toolchain) -> VirtualMachine:
         "/etc/cdk-buildkit/environment": ENVIRONMENT,
         "/usr/local/bin/aws": AWS,
         "/etc/systemd/system/builder-drain.service.d/probe.conf": DRAIN,
+        "/etc/systemd/system/builder-logs.service.d/probe.conf": LOGS,
         "/etc/systemd/system/probe.service": PROBE,
     }.items():
         files[path] = tmp_path / path.replace("/", "-")
@@ -47,10 +56,13 @@ def test_what_the_units_shut_off_leaves_them_what_they_need(machine: VirtualMach
     [[ $(cat /run/buildkit-tls/tls.key) == "the key" ]]
     [[ $(stat --format=%a /run/buildkit-tls) == 700 && $(stat --format=%a /run/buildkit-tls/tls.key) == 600 ]]
     for ((tenth = 0; tenth < 200; tenth++)); do ! systemctl is-active --quiet probe.service || break; sleep 0.1; done
-    systemctl is-active builder-certificate.service probe.service builder-drain.service
+    for ((tenth = 0; tenth < 100; tenth++)); do [[ ! -e /var/lib/cdk-buildkit/lock ]] || break; sleep 0.1; done
+    journalctl --unit=builder-drain.service --unit=builder-logs.service --no-pager | tail --lines=20
+    systemctl is-active builder-certificate.service probe.service builder-drain.service builder-logs.service
+    [[ -e /var/lib/cdk-buildkit/lock && -e /var/lib/cdk-buildkit/journal-cursor.new ]]
     """
 
-    machine.boot([], ["builder-certificate.service", "builder-drain.service"], check)
+    machine.boot([], ["builder-certificate.service", "builder-logs.service", "builder-drain.service"], check)
 
 
 def test_the_store_is_unmounted_after_the_daemon_has_ended(machine: VirtualMachine) -> None:

@@ -73,7 +73,7 @@ PUBLIC = {
             "scaling: BuilderScaling | None = None, "
             "longest_build: timedelta = timedelta(seconds=3600), max_instance_lifetime: Duration = <Duration>, "
             "store_volume: StoreVolume | None = None, releases: ReleaseBucket | None = None, "
-            "prove_boot: bool = True)"
+            "prove_boot: bool = True, log_retention: RetentionDays = <RetentionDays.ONE_MONTH: 'ONE_MONTH'>)"
         ),
         "connections",
         "grant_connect(grantee: IGrantable) -> Grant",

@@ -14,7 +14,10 @@ HOST_FILES = Path(__file__).parent / "host"
 """The files that land verbatim on a builder."""
 
 LOADER = "loader.sh"
-"""The one file of them that travels in the user data: it fetches the others."""
+"""The one file of them that is not in the asset: it travels in the user data and fetches the others."""
+
+LOG_EVENTS = "log_events.py"
+"""Travels in the user data too, so that a boot that never gets the asset can say so."""
 
 CONFIGURATION_DIRECTORY = "/etc/cdk-buildkit"
 """Where the user data puts the environment file and the sums."""
@@ -23,8 +26,9 @@ CONFIGURATION_DIRECTORY = "/etc/cdk-buildkit"
 class BuilderHost(Construct):
     """The host files as an S3 asset, and the user data of the launch templates that use them.
 
-    User data is two parts: a cloud-config that writes `environment` and `host.sha256`, and `loader.sh` as it
-    stands, which fetches the asset and BuildKit's archive, checks their sums and runs `bootstrap.sh` from the asset.
+    User data is two parts: a cloud-config that writes `environment`, `host.sha256` and `log_events.py`, and `loader.sh`
+    as it stands, which fetches the asset and BuildKit's archive, checks their sums and runs `bootstrap.sh` from the
+    asset.
     """
 
     def __init__(self, scope: Construct, id: str) -> None:  # noqa: A002 - the name that every construct gives it
@@ -46,6 +50,7 @@ class BuilderHost(Construct):
         files = {
             "environment": "".join(f"{name}={value}\n" for name, value in variables.items()),
             "host.sha256": host_file_sums(),
+            LOG_EVENTS: (HOST_FILES / LOG_EVENTS).read_text(),
         }
         cloud_config = {
             "write_files": [

@@ -9,6 +9,7 @@ from aws_cdk import aws_autoscaling as autoscaling
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_elasticloadbalancingv2 as elbv2
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_logs as logs
 from aws_cdk import aws_route53 as route53
 from constructs import Construct
 
@@ -23,6 +24,7 @@ from cdk_buildkit.builder_host import BuilderHost
 from cdk_buildkit.builder_launch_template import BuilderLaunchTemplate
 from cdk_buildkit.builder_lifecycle import BuilderLifecycle
 from cdk_buildkit.builder_load_balancer import BUILDKIT_PORT, HEALTH_PORT, BuilderLoadBalancer
+from cdk_buildkit.builder_logs import BuilderLogs
 from cdk_buildkit.builder_scaling import METRIC_NAMESPACE, BuilderScaling
 from cdk_buildkit.builder_waker import BuilderWaker
 from cdk_buildkit.cache_bucket import CacheBucket
@@ -66,6 +68,7 @@ class Ec2BuilderFleet(Construct):
         releases: The BuildKit that they run, and where they fetch it from. Default: a bucket of the fleet's own.
         prove_boot: At a deploy that changes what they are launched from, first boot one builder more and end it; when
             it does not come to serve, the deploy fails and the running builders stay.
+        log_retention: How long their logs are kept.
 
     Raises:
         ValueError: There is no cache, a capacity is given for an architecture without a cache, an instance type is
@@ -93,6 +96,7 @@ class Ec2BuilderFleet(Construct):
         store_volume: StoreVolume | None = None,
         releases: ReleaseBucket | None = None,
         prove_boot: bool = True,
+        log_retention: logs.RetentionDays = logs.RetentionDays.ONE_MONTH,
     ) -> None:
         super().__init__(scope, id)
         self.architectures = tuple(caches)
@@ -105,7 +109,7 @@ class Ec2BuilderFleet(Construct):
             )
         self._vpc = vpc
         self._releases = releases or ReleaseBucket(self, "Releases", architectures=self.architectures)
-        self._scaling = scaling or BuilderScaling()
+        self.scaling = scaling or BuilderScaling()
         self._store_volume = store_volume or StoreVolume()
         self._longest_build = longest_build
         self._max_instance_lifetime = max_instance_lifetime
@@ -117,6 +121,7 @@ class Ec2BuilderFleet(Construct):
         self.certificates = certificates or BuilderCertificates(self, "Certificates", domain_name=self.domain_name)
         self._check_certificates()
         self._host = BuilderHost(self, "Host")
+        self.logs = BuilderLogs(self, "Logs", retention=log_retention)
         self._lifecycle = BuilderLifecycle(self, "Lifecycle")
         self.role = self._create_role()
         for cache in caches.values():
@@ -140,8 +145,11 @@ class Ec2BuilderFleet(Construct):
         self._boot_proof = (
             BootProof(self, "BootProof", vpc=vpc, lifecycle=self._lifecycle, role=self.role) if prove_boot else None
         )
-        groups = {architecture: self._add_builders(architecture, cache) for architecture, cache in caches.items()}
-        self.waker = BuilderWaker(self, "Waker", groups=groups, scaling=self._scaling)
+        self.groups: dict[Architecture, autoscaling.AutoScalingGroup] = {}
+        self.target_groups: dict[Architecture, elbv2.NetworkTargetGroup] = {}
+        for architecture, cache in caches.items():
+            self._add_builders(architecture, cache)
+        self.waker = BuilderWaker(self, "Waker", groups=self.groups, scaling=self.scaling)
 
     @property
     @jsii.member(jsii_name="grantPrincipal")
@@ -180,6 +188,7 @@ class Ec2BuilderFleet(Construct):
         )
         self._host.grant_boot(role)
         self._releases.grant_read(role)
+        self.logs.grant_send(role)
         self.certificates.grant_serve(role)
         self._lifecycle.grant_membership(role)
         # A metric is no resource; the namespace takes its place.
@@ -199,7 +208,7 @@ class Ec2BuilderFleet(Construct):
         )
         return role
 
-    def _add_builders(self, architecture: Architecture, cache: CacheBucket) -> autoscaling.AutoScalingGroup:
+    def _add_builders(self, architecture: Architecture, cache: CacheBucket) -> None:
         capacity = self._capacities[architecture]
         target_group = self._load_balancer.add_target_group(architecture)
         self._lifecycle.grant_leave(target_group, self.role)
@@ -208,7 +217,7 @@ class Ec2BuilderFleet(Construct):
             f"{architecture.construct_id}Template",
             architecture=architecture,
             capacity=capacity,
-            scaling=self._scaling,
+            scaling=self.scaling,
             role=self.role,
             security_group=self._security_group,
             store_volume=self._store_volume,
@@ -221,7 +230,7 @@ class Ec2BuilderFleet(Construct):
             architecture=architecture,
             launch_template=launch_template,
             capacity=capacity,
-            scaling=self._scaling,
+            scaling=self.scaling,
             fleet=self.domain_name,
             lifecycle=self._lifecycle,
             target_group=target_group,
@@ -231,7 +240,8 @@ class Ec2BuilderFleet(Construct):
         builders.node.add_dependency(self.role)
         if self._boot_proof:
             builders.node.add_dependency(self._boot_proof.prove(architecture, launch_template))
-        return builders.group
+        self.groups[architecture] = builders.group
+        self.target_groups[architecture] = target_group
 
     def _environment(
         self, architecture: Architecture, cache: CacheBucket, target_group: elbv2.INetworkTargetGroup
@@ -246,5 +256,6 @@ class Ec2BuilderFleet(Construct):
             "BUILDKIT_ARCHIVE_SHA256": self._releases.release.sha256[architecture],
             "LONGEST_BUILD_SECONDS": str(int(self._longest_build.total_seconds())),
             **BuilderLifecycle.host_environment(target_group),
-            **GroupScaling.host_environment(self._scaling, self.domain_name, architecture),
+            **GroupScaling.host_environment(self.scaling, self.domain_name, architecture),
+            "LOG_GROUP": self.logs.log_group.log_group_name,
         }

@@ -31,7 +31,7 @@ _HEEDED = {
 _WITHOUT_MEANING_HERE = {
     *("Delegate", "LimitNOFILE", "LimitNPROC", "TasksMax", "OOMScoreAdjust"),
     "StartLimitIntervalSec",  # no limit is kept here
-    *("RuntimeDirectory", "RuntimeDirectoryMode"),  # the script makes it too
+    *("RuntimeDirectory", "RuntimeDirectoryMode", "StateDirectory"),  # who uses them makes them too
     *("CapabilityBoundingSet", "LockPersonality", "NoNewPrivileges", "PrivateDevices", "PrivateTmp", "ProtectClock"),
     *("ProtectControlGroups", "ProtectHome", "ProtectHostname", "ProtectKernelLogs", "ProtectKernelModules"),
     *("ProtectKernelTunables", "ProtectSystem", "RestrictNamespaces", "RestrictRealtime", "RestrictSUIDSGID"),

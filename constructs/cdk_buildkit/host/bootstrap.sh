@@ -32,5 +32,7 @@ install_units() {
 
 install_packages
 install_units
+# Before the others, so that it is stopped after them.
+systemctl enable --now builder-logs.service
 # Whether these succeed is asked for when the daemon, which requires them, is started.
 systemctl start --no-block builder-store.service builder-certificate.service

@@ -21,6 +21,7 @@ from .builds import count_builds
 from .fleet_calls import Fleet, NotWaitedForError
 from .instance_metadata import MetadataError, read_place, read_signs
 from .log import log
+from .ship_logs import ship_now
 
 POLL_SECONDS = 5.0
 """As AWS advises for interruption notices."""
@@ -131,6 +132,8 @@ class Drain:
             # The unit's stop timeout, the longest build, has been met: systemd killed what was left.
             self._count_losses("longest_build", self._last_count)
         log("drain_ended", cause=cause, seconds=round(time.monotonic() - started, 1))
+        # The answer to the hook ends the instance: until then these lines are nowhere else.
+        self._ship_logs()
         self._let_go()
 
     def _leave_target_group(self) -> None:
@@ -195,6 +198,12 @@ class Drain:
         if builds and not self._counted_losses:
             self._counted_losses = True
             log("builds_lost", cause=cause, builds=builds)
+            self._ship_logs()
+
+    def _ship_logs(self) -> None:
+        error = ship_now(self._fleet.instance_id)
+        if error:
+            log("shipping_failed", error=error)
 
     def _answer(self, call: Callable[[str], None], hook: str) -> Answer:
         if self._fleet.group is None:

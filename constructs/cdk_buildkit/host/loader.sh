@@ -5,6 +5,7 @@ set -euo pipefail
 
 configuration=/etc/cdk-buildkit
 directory=/opt/cdk-buildkit
+console=/run/cdk-buildkit-boot.log
 
 set -a
 # shellcheck source=/dev/null
@@ -16,20 +17,6 @@ metadata() {
   token=$(curl --fail --silent --max-time 2 --request PUT --header 'X-aws-ec2-metadata-token-ttl-seconds: 60' "$service/api/token")
   curl --fail --silent --max-time 2 --header "X-aws-ec2-metadata-token: $token" "$service/meta-data/$1"
 }
-
-# A builder that did not boot is replaced, not left half alive. builder-drain.service answers for one that did; for one
-# that cannot answer at all the hook's timeout does.
-abandon() {
-  local code=$? group
-  ((code)) || return 0
-  echo "the boot failed with code $code: asking for another builder" >&2
-  if group=$(metadata tags/instance/aws:autoscaling:groupName); then
-    aws --region "$AWS_REGION" autoscaling complete-lifecycle-action --lifecycle-action-result ABANDON \
-      --lifecycle-hook-name "$LAUNCHING_HOOK" --auto-scaling-group-name "$group" --instance-id "$(metadata instance-id)"
-  fi
-  exit "$code"
-}
-trap abandon EXIT
 
 install_buildkit() {
   local archive=$directory/buildkit.tar.gz plugin got=nothing
@@ -52,17 +39,55 @@ install_buildkit() {
   done
 }
 
-mkdir -p "$directory"
-# What takes longest goes on beside the rest.
-install_buildkit &
-buildkit=$!
-aws --region "$AWS_REGION" s3 cp --only-show-errors "$HOST_FILES" "$directory/host.zip"
-python3 -m zipfile --extract "$directory/host.zip" "$directory"
-cd "$directory"
-sha256sum --check --strict --quiet "$configuration/host.sha256"
-bash bootstrap.sh
-wait "$buildkit"
-systemctl enable --now buildkitd.service
-systemctl enable --now builder-agent.service
-# Last: it tells the group that this builder serves.
-systemctl enable --now builder-drain.service
+boot() {
+  mkdir -p "$directory"
+  # What takes longest goes on beside the rest, in a process group of its own: a boot that fails does not wait for it.
+  set -m
+  install_buildkit &
+  buildkit=$!
+  set +m
+  trap 'kill -- "-$buildkit" 2>/dev/null || true' EXIT
+  aws --region "$AWS_REGION" s3 cp --only-show-errors "$HOST_FILES" "$directory/host.zip"
+  python3 -m zipfile --extract "$directory/host.zip" "$directory"
+  cd "$directory"
+  sha256sum --check --strict --quiet "$configuration/host.sha256"
+  bash bootstrap.sh
+  wait "$buildkit"
+  systemctl enable --now buildkitd.service
+  systemctl enable --now builder-agent.service
+  # Last: it tells the group that this builder serves.
+  systemctl enable --now builder-drain.service
+}
+
+# What this boot has printed, beside what builder-logs.service sends. Without the host files, that is all there is.
+send_console() {
+  local put=(--region "$AWS_REGION" --cli-connect-timeout 5 --cli-read-timeout 15
+    --log-group-name "$LOG_GROUP" --log-stream-name "$1")
+  python3 "$configuration/log_events.py" boot <"$console" >"$console.json"
+  aws logs create-log-stream "${put[@]}" 2>/dev/null || true # there already, from builder-logs.service
+  aws logs put-log-events "${put[@]}" --log-events "file://$console.json" >/dev/null
+}
+
+# A builder that did not boot is replaced, not left half alive, and its logs are sent before it goes. For one that did
+# builder-drain.service answers; for one that cannot answer at all the hook's timeout does.
+end() {
+  local code=$? group instance
+  instance=$(metadata instance-id) || exit "$code"
+  if ((code == 0)); then
+    printf '{"event": "booted", "seconds": %d}\n' "$SECONDS" | tee --append "$console"
+  else
+    printf '{"event": "boot_failed", "code": %d, "seconds": %d}\n' "$code" "$SECONDS" | tee --append "$console"
+    # Stopped, it sends its last lines.
+    if systemctl is-active --quiet builder-logs.service; then systemctl stop builder-logs.service; fi
+  fi
+  send_console "$instance" || echo "the console could not be sent to $LOG_GROUP" >&2
+  if ((code)) && group=$(metadata tags/instance/aws:autoscaling:groupName); then
+    echo "the boot failed with code $code: asking for another builder" >&2
+    aws --region "$AWS_REGION" autoscaling complete-lifecycle-action --lifecycle-action-result ABANDON \
+      --lifecycle-hook-name "$LAUNCHING_HOOK" --auto-scaling-group-name "$group" --instance-id "$instance"
+  fi
+  exit "$code"
+}
+trap end EXIT
+
+boot 2>&1 | tee "$console"
