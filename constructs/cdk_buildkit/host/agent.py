@@ -19,6 +19,7 @@ from .fleet_calls import Fleet
 from .health_server import HealthServer
 from .instance_metadata import MetadataError, read_place, read_signs
 from .log import log
+from .observer import Observer
 from .publisher import Datum, Publisher
 from .retirement import Retirement
 
@@ -52,11 +53,13 @@ class Agent:
             is_draining=lambda: self._cause_of_drain is not None,
         )
         self._retires = fleet.group is not None
+        self._observer = Observer(publisher, is_serving=lambda: self._cause_of_drain is None)
 
     def run(self) -> None:
         """Do all of it; returns never."""
         HealthServer(self.health).start()
         threading.Thread(target=self._publish_for_ever, daemon=True).start()
+        threading.Thread(target=self._observer.watch, daemon=True).start()
         if self._retires:
             threading.Thread(target=self._retirement.watch, daemon=True).start()
         self._look_for_ever()
