@@ -58,6 +58,8 @@ def _create_group(declaration: Declaration) -> Provisioned:
         autoscaling.put_lifecycle_hook(
             AutoScalingGroupName=name, **{**hook, "HeartbeatTimeout": int(hook["HeartbeatTimeout"])}
         )
+    for collection in properties.get("MetricsCollection", []):
+        autoscaling.enable_metrics_collection(AutoScalingGroupName=name, **collection)
     return Provisioned(name)
 
 

@@ -12,7 +12,7 @@ What is not as on AWS:
   the same name that is installed here stands in for it, whole; everything else comes from the function's code.
 - Of what is installed here a function finds only what Lambda's own runtime has: boto3 and what that needs.
 - No process is used twice, so nothing outlives an invocation but what it wrote to /tmp, which is the machine's. Memory
-  is not limited, and CloudWatch Logs get nothing: what a function prints goes to a file of its own beside the
-  emulator's log.
+  is not limited. What a function prints reaches its log group at the end of the invocation, whatever its role allows,
+  and a file of its own beside the emulator's log.
 - A function that was invoked without waiting is tried three times, as on AWS, but without pauses.
 """

@@ -20,6 +20,7 @@ from local.emulator.aws import REGION
 from local.emulator.errors import NotEmulatedError
 from local.emulator.functions.code import RUNTIME_DISTRIBUTIONS, Code, link_distributions, unpack
 from local.emulator.functions.configuration import logging_config
+from local.emulator.functions.telemetry import report
 from local.emulator.principals import function_credentials
 
 _RUNTIME = Path(__file__).with_name("runtime.py")
@@ -81,8 +82,7 @@ class Invocations:
         code = unpack(function.code_bytes, function.code_digest, self._directory / "code")
         request_id = str(uuid.uuid4())
         log = self._directory / f"{function.function_name}.log"
-        begin = log.stat().st_size if log.exists() else 0
-        with log.open("ab", buffering=0) as output, tempfile.TemporaryDirectory() as answers:
+        with tempfile.TemporaryDirectory() as answers, (Path(answers) / "log").open("w+b", buffering=0) as output:
             output.write(f"START RequestId: {request_id} Version: {function.version}\n".encode())
             answer = Path(answers) / "answer.json"
             given = {
@@ -99,9 +99,17 @@ class Invocations:
                 output.write(f"{failure.message}\n".encode())
             output.write(f"END RequestId: {request_id}\n".encode())
             answered: Any = None if failure else json.loads(answer.read_text())
-        with log.open("rb") as file:
-            file.seek(begin)
-            tail = file.read()[-_LONGEST_LOG_TAIL:]
+            printed = (Path(answers) / "log").read_bytes()
+        with log.open("ab") as file:
+            file.write(printed)
+        report(
+            function,
+            log_group=_log_group(function),
+            request_id=request_id,
+            printed=printed.decode(errors="replace"),
+            is_error=bool(failure) or answered["is_error"],
+        )
+        tail = printed[-_LONGEST_LOG_TAIL:]
         if failure:
             message = f"RequestId: {request_id} Error: {failure.message}"
             described = {"errorType": failure.kind, "errorMessage": message}

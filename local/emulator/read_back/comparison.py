@@ -91,6 +91,8 @@ def _without_pairs(
 
 
 def _text(value: object) -> str | None:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     return str(value).lower() if isinstance(value, bool) else None if value is None else str(value)
 
 

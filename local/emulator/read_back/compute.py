@@ -1,6 +1,8 @@
 """Reads launch templates and Auto Scaling groups back."""
 
 from collections.abc import Mapping
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from local.emulator.read_back.reader import Account, Found, Reader, pick
@@ -63,6 +65,10 @@ def _group(account: Account, physical_id: str, _: Mapping[str, Any]) -> Found:
             **pick(group, *names),
             "VPCZoneIdentifier": group["VPCZoneIdentifier"].split(","),
             "Tags": tags,
+            "MetricsCollection": [
+                {"Granularity": granularity, "Metrics": [each["Metric"] for each in metrics]}
+                for granularity, metrics in groupby(group.get("EnabledMetrics", []), itemgetter("Granularity"))
+            ],
             "LifecycleHookSpecificationList": [pick(hook, *hook_names) for hook in hooks],
         }
     )
@@ -70,5 +76,7 @@ def _group(account: Account, physical_id: str, _: Mapping[str, Any]) -> Found:
 
 READERS = {
     "AWS::EC2::LaunchTemplate": Reader(_launch_template),
-    "AWS::AutoScaling::AutoScalingGroup": Reader(_group, frozenset({"TargetGroupARNs", "VPCZoneIdentifier", "Tags"})),
+    "AWS::AutoScaling::AutoScalingGroup": Reader(
+        _group, frozenset({"TargetGroupARNs", "VPCZoneIdentifier", "Tags", "MetricsCollection.Metrics"})
+    ),
 }
