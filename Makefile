@@ -5,7 +5,7 @@ BIN := .venv/bin
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: install check test synth local bench-boot bench-fleet bench-tiers lock clean
+.PHONY: install check test synth dashboard-picture local bench-boot bench-fleet bench-tiers lock clean
 
 install: .venv/installed
 
@@ -38,6 +38,10 @@ check: install
 test: install
 	$(BIN)/python -m local.toolchain >/dev/null
 	$(BIN)/python -m local.sandbox pytest
+
+# Of the default configuration's first fleet; a test says when it is no longer that.
+dashboard-picture: install
+	CDK_VALIDATION=false $(BIN)/python -m local.dashboard_picture
 
 local: install
 	$(BIN)/python -m local

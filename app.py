@@ -10,6 +10,7 @@ from stacks.builders import BuildersStack
 from stacks.cache import CacheStack
 from stacks.config import Config, ConfigError, load_config
 from stacks.network import NetworkStack
+from stacks.observability import ObservabilityStack
 from stacks.release import ReleaseStack
 
 
@@ -29,10 +30,20 @@ def define_stacks(app: cdk.App, config: Config) -> None:
         longest_build=config.longest_build,
         description="Layer cache of the BuildKit builders",
     )
+    # A topic that is given is of no stack here: who names it has a policy on it that lets CloudWatch publish.
+    alarm_topic = (
+        None
+        if config.observability.alarm_topic_arn
+        else ObservabilityStack(
+            app, f"{deployment.name}-observability", description="Alarm topic of the BuildKit builders"
+        ).alarm_topic
+    )
     release = ReleaseStack(
         app,
         f"{deployment.name}-release",
         config=config.buildkit,
+        observability=config.observability,
+        alarm_topic=alarm_topic,
         architectures=config.architectures,
         description="BuildKit for the builders to boot from",
     )
@@ -43,6 +54,8 @@ def define_stacks(app: cdk.App, config: Config) -> None:
             name=name,
             config=fleet,
             releases=release.releases,
+            observability=config.observability,
+            alarm_topic=alarm_topic,
             vpc=network.vpc,
             zone=network.zone,
             caches=cache.buckets,

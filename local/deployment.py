@@ -136,6 +136,12 @@ class Deployment:
         """Return the name of the function that wakes the fleet, as its stack's output says."""
         return self._output(f"{self._name}-builders-{fleet}", "WakeFunction")
 
+    def issuer_function(self, fleet: str) -> str:
+        """Return the name of the function that issues the fleet's certificates."""
+        functions = self._resources(fleet, "AWS::Lambda::Function")
+        (name,) = (name for logical_id, name in functions.items() if logical_id.startswith("CertificatesIssuer"))
+        return name
+
     def group(self, fleet: str, architecture: Architecture) -> Any:  # noqa: ANN401 - as boto3 describes it
         """Return the Auto Scaling group of the fleet's builders of the architecture."""
         resources = self._resources(fleet, "AWS::AutoScaling::AutoScalingGroup")

@@ -6,12 +6,14 @@ from datetime import timedelta
 from aws_cdk import CfnOutput, Duration, Size, Stack
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_route53 as route53
+from aws_cdk import aws_sns as sns
 from constructs import Construct
 
 from cdk_buildkit import (
     Architecture,
     BuilderCapacity,
     BuilderCertificates,
+    BuilderObservability,
     BuilderScaling,
     CacheBucket,
     CacheScope,
@@ -21,7 +23,8 @@ from cdk_buildkit import (
     StoreVolume,
     WarmPool,
 )
-from stacks.config import FleetConfig, ScalingConfig
+from cdk_buildkit.builder_logs import RETENTION_DAYS
+from stacks.config import FleetConfig, ObservabilityConfig, ScalingConfig
 
 
 class BuildersStack(Stack):
@@ -35,6 +38,8 @@ class BuildersStack(Stack):
         name: str,
         config: FleetConfig,
         releases: ReleaseBucket,
+        observability: ObservabilityConfig,
+        alarm_topic: sns.ITopic | None,
         vpc: ec2.IVpc,
         zone: route53.IPrivateHostedZone,
         caches: Mapping[Architecture, CacheBucket],
@@ -70,7 +75,11 @@ class BuildersStack(Stack):
             ),
             releases=releases,
             prove_boot=config.prove_boot,
+            log_retention=RETENTION_DAYS[observability.log_retention_days],
         )
+        if observability.alarm_topic_arn:
+            alarm_topic = sns.Topic.from_topic_arn(self, "AlarmTopic", observability.alarm_topic_arn)
+        BuilderObservability(self, "Observability", fleet=self.fleet, alarm_topic=alarm_topic)
         for client in config.clients:
             self.fleet.connections.allow_default_port_from(
                 ec2.Peer.security_group_id(client) if client.startswith("sg-") else ec2.Peer.ipv4(client), "A client"

@@ -99,6 +99,14 @@ def test_the_proof_enters_as_every_builder_does_and_no_client_reaches_it(templat
         assert "TargetGroupARNs" not in proof["Properties"]
 
 
+def test_only_a_builder_of_the_proof_is_told_so_by_a_tag(template: Template) -> None:
+    tag = {"Key": "cdk-buildkit:proof", "Value": "true", "PropagateAtLaunch": True}
+
+    for of_the_proof in (True, False):
+        for each in groups(template, of_the_proof=of_the_proof).values():
+            assert (tag in each["Properties"]["Tags"]) is of_the_proof
+
+
 def test_the_groups_of_the_proof_are_empty_but_for_it(template: Template) -> None:
     sizes = [
         (each["Properties"]["MinSize"], each["Properties"]["MaxSize"], each["Properties"].get("DesiredCapacity"))

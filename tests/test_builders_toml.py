@@ -37,6 +37,7 @@ USED_TOGETHER = {
     "step_cpus": ["step_cpus"],
     "schedules": ["schedules"],
     "warm_pool": ["[builders.main.scaling.warm_pool]", "min_size", "max_prepared_capacity", "reuse_on_scale_in"],
+    "alarm_topic_arn": ["alarm_topic_arn"],
 }
 """For each optional setting, the commented lines that make it; in brackets, a table's heading."""
 

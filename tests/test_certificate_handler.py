@@ -243,6 +243,37 @@ def test_an_operator_revokes_at_once_and_the_next_deployment_does_not_again(
     assert values(secrets) == revoked
 
 
+def test_every_call_says_how_long_the_certificates_are_still_valid(
+    secrets: "SecretsManagerClient", capsys: pytest.CaptureFixture[str]
+) -> None:
+    handler(RENEW, None)
+
+    said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    left = {each["certificate"]: each["days_left"] for each in said if each.get("event") == "certificate"}
+    assert {each["fleet"] for each in said if each.get("event") == "certificate"} == {DOMAIN_NAME}
+    for name, days in left.items():
+        expires = certificate(secrets, name.upper()).not_valid_after_utc
+        assert days == pytest.approx((expires - datetime.now(UTC)) / timedelta(days=1), abs=0.02)
+    assert set(left) == {"server", "client"}
+
+
+def test_a_failed_request_is_said_in_the_log_where_a_metric_filter_finds_it(
+    cloudformation: Callable[..., dict[str, Any]],
+    secrets: "SecretsManagerClient",
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "issuer")
+    secrets.put_secret_value(SecretId="AUTHORITY", SecretString="{}")
+
+    cloudformation("Update", PhysicalResourceId="same")
+
+    said = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
+    (failure,) = (each for each in said if each.get("event") == "request_failed")
+    assert failure["function"] == "issuer"
+    assert failure["reason"].startswith("UnreadableTrustError: ")
+
+
 def test_an_authority_that_cannot_be_read_fails_the_deployment_and_is_mended_by_revoking(
     cloudformation: Callable[..., dict[str, Any]], secrets: "SecretsManagerClient"
 ) -> None:

@@ -63,6 +63,7 @@ EVERYTHING_SET: dict[str, Any] = {
             },
         },
     },
+    "observability": {"alarm_topic_arn": "arn:aws:sns:eu-west-1:111122223333:on-call", "log_retention_days": 90},
 }
 
 KEYS = [*EVERYTHING_SET, *EVERYTHING_SET["builders"]["main"], "arm64", "x86_64", "read", "write", "iops", "main", "id"]

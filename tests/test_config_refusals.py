@@ -21,7 +21,10 @@ private_subnet_ids = ["subnet-01234567", "subnet-89abcdef"]
 REFUSALS = {
     "an unknown section": (
         f"[network]\n[cach]\n{FLEET}",
-        "cach: got an unknown key, allowed deployment, network, cache, buildkit, builders: did you mean cache?",
+        (
+            "cach: got an unknown key, allowed deployment, network, cache, buildkit, observability, builders: did you "
+            "mean cache?"
+        ),
     ),
     "an unknown key with the nearest one": (
         f"{FLEET}min_capactiy = 1\n",
@@ -473,6 +476,28 @@ REFUSALS = {
     "an existing zone without its name": (
         f'[network]\nhosted_zone_id = "Z012ABC"\n{FLEET}',
         "network.zone_name: got nothing, allowed a value, for it has no default here: add it",
+    ),
+    "a topic's name where its ARN is asked": (
+        f'[observability]\nalarm_topic_arn = "on-call"\n{FLEET}',
+        (
+            'observability.alarm_topic_arn: got "on-call", allowed an SNS topic\'s ARN, '
+            "arn:aws:sns:<region>:<account>:<name>, no FIFO topic: copy it from the console or the command line"
+        ),
+    ),
+    "a FIFO topic": (
+        f'[observability]\nalarm_topic_arn = "arn:aws:sns:eu-west-1:111122223333:on-call.fifo"\n{FLEET}',
+        (
+            'observability.alarm_topic_arn: got "arn:aws:sns:eu-west-1:111122223333:on-call.fifo", allowed an SNS '
+            "topic's ARN, arn:aws:sns:<region>:<account>:<name>, no FIFO topic: copy it from the console or the "
+            "command line"
+        ),
+    ),
+    "days that CloudWatch Logs does not know": (
+        f"[observability]\nlog_retention_days = 10\n{FLEET}",
+        (
+            "observability.log_retention_days: got 10, allowed 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, "
+            "545, 731, 1827, 3653: take 7"
+        ),
     ),
     "an existing zone's id as a path": (
         f'[network]\nzone_name = "internal"\nhosted_zone_id = "/hostedzone/Z012ABC"\n{FLEET}',

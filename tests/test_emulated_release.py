@@ -16,6 +16,7 @@ from local.emulator.aws import ACCOUNT, REGION, Aws
 from local.emulator.process import Emulator
 from local.emulator.read_back import read_back
 from local.https_server import HttpsServer
+from tests.deployed_alarms import DeployedAlarms
 
 FORMER, LATTER = "v1.0.0", "v1.1.0"
 
@@ -145,9 +146,12 @@ def test_a_release_is_deployed_upgraded_rolled_back_and_destroyed(account: Accou
 def test_a_wrong_sum_fails_the_deployment_and_leaves_what_was_there(account: Account) -> None:
     account.deploy(FORMER)
     before, uris = account.archives(), account.uris()
+    alarms = DeployedAlarms(account.emulator.endpoint_url, "release")
+    assert not alarms.sounds("CopyFailed")
 
     said = account.deploy(LATTER, sums_of=FORMER)
 
+    assert alarms.sounds("CopyFailed")
     assert said.startswith("exit code 1\n")
     assert "WrongSumError" in said
     assert "correct the release's sha256, version or url" in " ".join(said.split())

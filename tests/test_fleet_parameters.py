@@ -1,6 +1,7 @@
 """What is simulated is what is deployed: the parameters come from the template of builders.toml."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 from aws_cdk.assertions import Template
@@ -59,12 +60,14 @@ def test_the_idle_bill_counts_what_the_templates_define() -> None:
     kinds = ["AWS::ElasticLoadBalancingV2::LoadBalancer", "AWS::EC2::NatGateway", "AWS::EC2::EIP", "AWS::EC2::VPC"]
     kinds += ["AWS::Route53::HostedZone", "AWS::SecretsManager::Secret", "AWS::SecretsManager::Secret"]
     kinds += ["AWS::CloudWatch::Alarm", "AWS::AutoScaling::ScalingPolicy"]
-    template = {"Resources": {str(number): {"Type": kind} for number, kind in enumerate(kinds)}}
+    template: dict[str, Any] = {"Resources": {str(number): {"Type": kind} for number, kind in enumerate(kinds)}}
+    watched = [{"Expression": "one + other"}, {"MetricStat": {}}, {"MetricStat": {}}]
+    template["Resources"]["math"] = {"Type": "AWS::CloudWatch::Alarm", "Properties": {"Metrics": watched}}
 
     bill = IdleBill.of([template])
 
     load_balancer, gateway, address = 0.0225 * 730, 0.045 * 730, 0.005 * 730
-    assert bill.month == pytest.approx(load_balancer + gateway + address + 0.5 + 2 * 0.4 + 0.1 + 0.9)
+    assert bill.month == pytest.approx(load_balancer + gateway + address + 0.5 + 2 * 0.4 + 3 * 0.1 + 0.9)
     assert bill.without(kinds[0]).month == pytest.approx(bill.month - load_balancer)
 
 

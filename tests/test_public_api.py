@@ -9,6 +9,7 @@ import pytest
 import cdk_buildkit
 
 PUBLIC = {
+    "AlarmTopic": ["(scope: Construct, id: str)"],
     "Architecture": ["ARM64 = 'arm64'", "X86_64 = 'x86_64'", "construct_id", "oci_name", "platform", "port"],
     "BuildKitRelease": [
         (
@@ -33,6 +34,15 @@ PUBLIC = {
         "grant_connect(grantee: IGrantable) -> Grant",
         "grant_serve(grantee: IGrantable) -> Grant",
         "longest_instance_lifetime",
+    ],
+    "BuilderObservability": [
+        "(scope: Construct, id: str, *, fleet: Ec2BuilderFleet, alarm_topic: ITopic | None = None)"
+    ],
+    "FunctionAlarm": [
+        (
+            "(scope: Construct, id: str, *, function: HandlerFunction, words: str, section: str, "
+            "topic: ITopic | None = None)"
+        )
     ],
     "BuilderScaling": [
         (

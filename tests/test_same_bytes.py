@@ -58,7 +58,7 @@ def test_two_places_give_the_same_files_byte_for_byte(
 
     assert sorted(here) == sorted(elsewhere)
     assert [name for name in here if here[name] != elsewhere[name]] == []
-    assert len([name for name in here if name.endswith(".template.json")]) == 5
+    assert len([name for name in here if name.endswith(".template.json")]) == 6
 
 
 def test_no_file_tells_of_the_place_where_it_was_made(

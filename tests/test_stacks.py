@@ -77,6 +77,7 @@ def test_a_deployment_is_a_network_a_cache_a_release_and_a_stack_for_each_fleet(
         "buildkit-network",
         "buildkit-cache",
         "buildkit-release",
+        "buildkit-observability",
         "buildkit-builders-main",
         "buildkit-builders-pull-requests",
     }
@@ -93,6 +94,7 @@ def test_nothing_has_a_physical_name_that_a_second_deployment_would_want(
     default_templates: Mapping[str, Template],
 ) -> None:
     names = {"BucketName", "RoleName", "LogGroupName", "LaunchTemplateName", "AutoScalingGroupName", "GroupName"}
+    names |= {"AlarmName", "DashboardName", "TopicName", "FilterName"}
 
     named = {
         (each["Type"], name)
@@ -101,7 +103,11 @@ def test_nothing_has_a_physical_name_that_a_second_deployment_would_want(
         for name in names & set(each.get("Properties", {}))
     }
     # Each of these is another resource's name, which is made up at deployment.
-    assert named == {("AWS::EC2::FlowLog", "LogGroupName"), ("AWS::AutoScaling::ScalingPolicy", "AutoScalingGroupName")}
+    assert named == {
+        ("AWS::EC2::FlowLog", "LogGroupName"),
+        ("AWS::Logs::MetricFilter", "LogGroupName"),
+        ("AWS::AutoScaling::ScalingPolicy", "AutoScalingGroupName"),
+    }
 
 
 def test_a_fleets_outputs_say_how_a_client_finds_it(default_templates: Mapping[str, Template]) -> None:
@@ -139,7 +145,13 @@ def test_fleets_use_the_bucket_of_their_architecture(
 def test_the_deployments_name_heads_every_stack(own_deployment: Mapping[str, Any]) -> None:
     stacks = [name.removesuffix(".template.json") for name in own_deployment if name.endswith(".template.json")]
 
-    assert sorted(stacks) == ["build-eu-builders-main", "build-eu-cache", "build-eu-network", "build-eu-release"]
+    assert sorted(stacks) == [
+        "build-eu-builders-main",
+        "build-eu-cache",
+        "build-eu-network",
+        "build-eu-observability",
+        "build-eu-release",
+    ]
 
 
 def test_the_deployments_tags_are_on_the_stacks_and_their_resources(own_deployment: Mapping[str, Any]) -> None:

@@ -64,7 +64,8 @@ class IdleBill:
     @classmethod
     def of(cls, templates: Iterable[Mapping[str, Any]]) -> "IdleBill":
         """Count what the templates of a deployment define."""
-        types = [each["Type"] for template in templates for each in template["Resources"].values()]
+        resources = [each for template in templates for each in template["Resources"].values()]
+        types = [kind for each in resources for kind in [each["Type"]] * _priced_parts(each)]
         return cls(
             resources={kind: types.count(kind) for kind in RESOURCE_MONTHS if kind in types},
             policies=types.count("AWS::AutoScaling::ScalingPolicy"),
@@ -85,6 +86,12 @@ class IdleBill:
         """Return the bill of a deployment that has none of these resources."""
         resources = {each: count for each, count in self.resources.items() if each != kind}
         return IdleBill(resources=resources, policies=self.policies)
+
+
+def _priced_parts(resource: Mapping[str, Any]) -> int:
+    # An alarm is paid for by the metrics that it watches.
+    metrics = resource.get("Properties", {}).get("Metrics", []) if resource["Type"] == "AWS::CloudWatch::Alarm" else []
+    return sum("MetricStat" in each for each in metrics) or 1
 
 
 def running_hour(machine: Machine, *, spot: bool, metric_period: float | None) -> float:

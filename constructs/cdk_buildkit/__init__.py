@@ -3,6 +3,7 @@
 from buildkit_ops.architecture import Architecture
 from buildkit_ops.cache_expiration import CacheExpiration, expiration_margin_days
 from buildkit_ops.cache_scope import CacheOptions, CacheScope, cache_name, cache_options
+from cdk_buildkit.alarm_topic import AlarmTopic
 from cdk_buildkit.builder_capacity import BuilderCapacity
 from cdk_buildkit.builder_certificates import BuilderCertificates
 from cdk_buildkit.builder_scaling import BuilderScaling
@@ -11,15 +12,19 @@ from cdk_buildkit.buildkit_release import BuildKitRelease
 from cdk_buildkit.cache_bucket import CacheBucket
 from cdk_buildkit.capacity_schedule import CapacitySchedule
 from cdk_buildkit.ec2_builder_fleet import Ec2BuilderFleet
+from cdk_buildkit.function_alarm import FunctionAlarm
+from cdk_buildkit.observability import BuilderObservability
 from cdk_buildkit.release_bucket import ReleaseBucket
 from cdk_buildkit.store_volume import StoreVolume
 from cdk_buildkit.warm_pool import WarmPool
 
 __all__ = [
+    "AlarmTopic",
     "Architecture",
     "BuildKitRelease",
     "BuilderCapacity",
     "BuilderCertificates",
+    "BuilderObservability",
     "BuilderScaling",
     "BuilderWaker",
     "CacheBucket",
@@ -28,6 +33,7 @@ __all__ = [
     "CacheScope",
     "CapacitySchedule",
     "Ec2BuilderFleet",
+    "FunctionAlarm",
     "ReleaseBucket",
     "StoreVolume",
     "WarmPool",

@@ -16,6 +16,9 @@ from cdk_buildkit.handler_function import HandlerFunction
 _LAUNCH_SECONDS = 240
 _BOOT_SECONDS = int(BOOT_TIMEOUT.to_seconds()) + 120  # the hook's time begins when the instance runs
 _REMOVAL_SECONDS = 60
+_TAG = "cdk-buildkit:proof"
+"""Builders that have it, `host/loader.sh` sees, publish and log under another fleet's name."""
+
 _LONGEST_CALL = Duration.minutes(15)  # Lambda's own: a boot, and a removal before and after it
 _ANSWER_SECONDS = int(_LONGEST_CALL.to_seconds()) + 60
 
@@ -116,6 +119,7 @@ class BootProof(Construct):
         group.node.add_dependency(self._role)
         self._lifecycle.manage_without_builds(group)
         Tags.of(group).add("Name", group.node.path)
+        Tags.of(group).add(_TAG, "true")
         acknowledge(
             group,
             "EC26",

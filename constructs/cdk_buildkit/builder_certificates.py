@@ -8,16 +8,21 @@ from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as events_targets
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
+from aws_cdk import aws_logs as logs
 from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
 from cdk_buildkit.acknowledgements import acknowledge
+from cdk_buildkit.builder_scaling import METRIC_NAMESPACE
 from cdk_buildkit.handler_function import HandlerFunction
 from cdk_buildkit.handlers.certificates.rotation import CertificateLives
 
 _LONGEST_DOMAIN_NAME = 246  # of the 253 characters that DNS allows: the client certificate's name puts "client." before
 _ANSWER_SECONDS = 300  # a function that dies without an answer fails the deployment after so long, not after an hour
 _DOMAIN_NAME = re.compile(r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
+
+CERTIFICATE_DAYS_LEFT = "CertificateDaysLeft"
+"""A metric of the `server` and the `client` certificate (dimension `Certificate`) of a fleet, from the issuer's log."""
 
 
 class BuilderCertificates(Construct):
@@ -70,7 +75,7 @@ class BuilderCertificates(Construct):
         if generation < 1:
             raise ValueError(f"a generation of certificates is 1 or higher; got {generation}: raise it")
         self.domain_name = domain_name
-        self._lives = CertificateLives(
+        self.lives = CertificateLives(
             server=_timedelta(server_life or Duration.days(90)), client=_timedelta(client_life or Duration.days(30))
         )
         self._encryption_key = encryption_key
@@ -81,8 +86,8 @@ class BuilderCertificates(Construct):
         settings = {
             "DOMAIN_NAME": domain_name,
             "GENERATION": str(generation),
-            "SERVER_LIFE_SECONDS": str(int(self._lives.server.total_seconds())),
-            "CLIENT_LIFE_SECONDS": str(int(self._lives.client.total_seconds())),
+            "SERVER_LIFE_SECONDS": str(int(self.lives.server.total_seconds())),
+            "CLIENT_LIFE_SECONDS": str(int(self.lives.client.total_seconds())),
         }
         self.issuer = HandlerFunction(
             self,
@@ -108,6 +113,8 @@ class BuilderCertificates(Construct):
         assert isinstance(resource, CfnResource)  # noqa: S101 - for the type checker
         # CDK writes its `service_timeout` as a string, of which CloudFormation's schema disapproves.
         resource.add_property_override("ServiceTimeout", _ANSWER_SECONDS)
+        # Before the first issue: what is logged without a filter is never counted, and the next report is a day away.
+        issued.node.add_dependency(self._count_days_left())
         self.revision = issued.get_att_string("Revision")
         """What changes whenever running builders have to be replaced. Whoever uses it waits for the first issue."""
 
@@ -127,7 +134,7 @@ class BuilderCertificates(Construct):
     @property
     def longest_instance_lifetime(self) -> Duration:
         """The longest `max_instance_lifetime` with which no builder outlives its certificate."""
-        return Duration.seconds(int(self._lives.longest_instance_lifetime.total_seconds()))
+        return Duration.seconds(int(self.lives.longest_instance_lifetime.total_seconds()))
 
     def check_instance_lifetime(self, max_instance_lifetime: Duration) -> None:
         """Refuse a lifetime of builders that could outlive their certificates.
@@ -135,12 +142,12 @@ class BuilderCertificates(Construct):
         Raises:
             ValueError: It is longer than `longest_instance_lifetime`.
         """
-        given, longest = _timedelta(max_instance_lifetime), self._lives.longest_instance_lifetime
+        given, longest = _timedelta(max_instance_lifetime), self.lives.longest_instance_lifetime
         if given > longest:
             raise ValueError(
                 "max_instance_lifetime must be at most a third of server_life, less 5 days for a late renewal and a "
                 f"late replacement, or builders outlive their certificates; got {_days(given)} with a server_life of "
-                f"{_days(self._lives.server)}: lower it to {_days(longest)} or raise server_life"
+                f"{_days(self.lives.server)}: lower it to {_days(longest)} or raise server_life"
             )
 
     def grant_serve(self, grantee: iam.IGrantable) -> iam.Grant:
@@ -150,6 +157,18 @@ class BuilderCertificates(Construct):
     def grant_connect(self, grantee: iam.IGrantable) -> iam.Grant:
         """Let a client read the client's certificate, and nothing more. It may then build on this fleet."""
         return self.client_secret.grant_read(grantee)
+
+    def _count_days_left(self) -> logs.MetricFilter:
+        return logs.MetricFilter(
+            self,
+            CERTIFICATE_DAYS_LEFT,
+            log_group=self.issuer.log_group,
+            filter_pattern=logs.FilterPattern.literal('{ $.event = "certificate" }'),
+            metric_namespace=METRIC_NAMESPACE,
+            metric_name=CERTIFICATE_DAYS_LEFT,
+            metric_value="$.days_left",
+            dimensions={"Fleet": "$.fleet", "Certificate": "$.certificate"},
+        )
 
     def _secret(self, name: str, description: str) -> secretsmanager.Secret:
         secret = secretsmanager.Secret(

@@ -67,6 +67,14 @@ class BuilderGroup(Construct):
             max_instance_lifetime=max_instance_lifetime,
             # At a rebalance recommendation the replacement comes first, and only then does the builder drain.
             capacity_rebalance=capacity.spot,
+            # What the alarms compare. They cost nothing, and are off by default.
+            group_metrics=[
+                autoscaling.GroupMetrics(
+                    autoscaling.GroupMetric.DESIRED_CAPACITY,
+                    autoscaling.GroupMetric.IN_SERVICE_INSTANCES,
+                    autoscaling.GroupMetric.MAX_SIZE,
+                )
+            ],
         )
         lifecycle.manage(self.group)
         self.group.attach_to_network_target_group(target_group)

@@ -56,7 +56,7 @@ class ReleaseBucket(Construct):
                 f"{[each.value for each in architectures]}, without a sum {missing}: add to the release's sha256"
             )
         self.bucket = self._create_bucket()
-        copier = HandlerFunction(
+        self.copier = HandlerFunction(
             self,
             "Copier",
             handler="release",
@@ -65,11 +65,11 @@ class ReleaseBucket(Construct):
             timeout=_TIMEOUT,
             memory_size=512,
         )
-        self._grant_copy(copier)
+        self._grant_copy()
         self._copied = CustomResource(
             self,
             "Copied",
-            service_token=copier.function.function_arn,
+            service_token=self.copier.function.function_arn,
             properties={
                 "Archives": [
                     {
@@ -129,15 +129,17 @@ class ReleaseBucket(Construct):
         )
         return bucket
 
-    def _grant_copy(self, copier: HandlerFunction) -> None:
+    def _grant_copy(self) -> None:
         # The bucket's own grants would add tagging, retention and the listing of versions.
         self._grant(
-            copier,
+            self.copier,
             ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"],
             "The archives' keys hold versions and sums that are yet to come.",
         )
         # Where a caller may not list, S3 answers a missing key with 403 instead of 404.
-        iam.Grant.add_to_principal(grantee=copier, actions=["s3:ListBucket"], resource_arns=[self.bucket.bucket_arn])
+        iam.Grant.add_to_principal(
+            grantee=self.copier, actions=["s3:ListBucket"], resource_arns=[self.bucket.bucket_arn]
+        )
 
     def _grant(self, grantee: iam.IGrantable, actions: list[str], reason: str) -> iam.Grant:
         objects = self.bucket.arn_for_objects(f"{_PREFIX}*")

@@ -17,6 +17,7 @@ from stacks.config.settings import (
     DeploymentConfig,
     FleetConfig,
     NetworkConfig,
+    ObservabilityConfig,
     architectures_in_use,
 )
 from stacks.config.structure import structure, unknown_key
@@ -58,6 +59,7 @@ class _Reading:
         network = self._settings(_with_zone_name(self._document.get("network", {}), name), NetworkConfig, ("network",))
         cache = self._settings(self._document.get("cache", {}), CacheConfig, ("cache",))
         buildkit = self._settings(self._document.get("buildkit", {}), BuildkitConfig, ("buildkit",))
+        observability = self._settings(self._document.get("observability", {}), ObservabilityConfig, ("observability",))
         builders = self._fleets()
         if network:
             self.problems += rules.network_problems(network)
@@ -66,7 +68,7 @@ class _Reading:
         if buildkit:
             buildkit = replace(buildkit, sha256={**BuildkitConfig().sha256, **buildkit.sha256})
             self.problems += rules.buildkit_problems(buildkit, builders)
-        if self.problems or not (deployment and network and cache and buildkit):
+        if self.problems or not (deployment and network and cache and buildkit and observability):
             return None
         used = architectures_in_use(builders)
         return Config(
@@ -74,6 +76,7 @@ class _Reading:
             network=network,
             cache=replace(cache, bucket_names=_those_of(used, cache.bucket_names)),
             buildkit=replace(buildkit, sha256=_those_of(used, buildkit.sha256)),
+            observability=observability,
             builders=builders,
         )
 

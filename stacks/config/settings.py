@@ -20,6 +20,7 @@ from cdk_buildkit.handlers.certificates.rotation import LONGEST_LIFE, SHORTEST_L
 from cdk_buildkit.instance_types import DEFAULT_INSTANCE_TYPES
 from stacks.config.tags import Tags
 from stacks.config.values import (
+    AlarmTopicArn,
     AmiId,
     AvailabilityZone,
     BootstrapQualifier,
@@ -35,6 +36,7 @@ from stacks.config.values import (
     HostedZoneId,
     InstanceType,
     KmsKeyArn,
+    LogRetentionDays,
     Name,
     PermissionsBoundary,
     ReleaseUrl,
@@ -141,6 +143,19 @@ class BuildkitConfig:
     version: Version = _RELEASE.version
     url: ReleaseUrl = _RELEASE.url
     sha256: Mapping[Architecture, Sha256] = field(default_factory=lambda: _RELEASE.sha256)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObservabilityConfig:
+    """What operators see of every fleet.
+
+    Args:
+        alarm_topic_arn: An existing SNS topic for the alarms. Default: a new one, encrypted.
+        log_retention_days: How long the builders' logs are kept.
+    """
+
+    alarm_topic_arn: AlarmTopicArn | None = None
+    log_retention_days: LogRetentionDays = 30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -299,6 +314,7 @@ class Config:
         network: Where the builders run.
         cache: The cache's buckets.
         buildkit: The release that the builders run.
+        observability: What operators see.
         builders: The fleets by name; there is at least one.
     """
 
@@ -306,6 +322,7 @@ class Config:
     network: NetworkConfig
     cache: CacheConfig
     buildkit: BuildkitConfig
+    observability: ObservabilityConfig
     builders: Mapping[str, FleetConfig]
 
     @property

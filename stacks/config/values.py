@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Annotated
 
 from buildkit_ops.cache_scope import CacheScope
+from cdk_buildkit.builder_logs import RETENTION_DAYS
 from cdk_buildkit.instance_types import instance_type_architecture
 from stacks.config.problems import RefusalError, listing, suggestion
 
@@ -48,6 +49,17 @@ def one_of(*names: str) -> Callable[[str], None]:
         if value not in names:
             mend = f"write {names[0]}" if len(names) == 1 else suggestion(value, names, "choose one of them")
             raise RefusalError(value, listing(names), mend)
+
+    return check
+
+
+def one_of_numbers(*numbers: int) -> Callable[[int], None]:
+    """Require one of a few numbers."""
+
+    def check(value: int) -> None:
+        if value not in numbers:
+            nearest = min(numbers, key=lambda number: abs(number - value))
+            raise RefusalError(value, listing([str(number) for number in numbers]), f"take {nearest}")
 
     return check
 
@@ -169,6 +181,15 @@ AvailabilityZone = Annotated[
     str,
     matching(f"{_REGION}(-[a-z]+-[0-9])?[a-z]", "an availability zone's name", "write it out, for example eu-west-1a"),
 ]
+AlarmTopicArn = Annotated[
+    str,
+    matching(
+        rf"{_PARTITION}:sns:{_REGION}:[0-9]{{12}}:[A-Za-z0-9_-]{{1,256}}",
+        "an SNS topic's ARN, arn:aws:sns:<region>:<account>:<name>, no FIFO topic",
+        _CONSOLE,
+    ),
+]
+LogRetentionDays = Annotated[int, one_of_numbers(*RETENTION_DAYS)]
 KmsKeyArn = Annotated[
     str,
     matching(

@@ -4,6 +4,7 @@ The protocol: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crp
 """
 
 import json
+import os
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -46,9 +47,13 @@ def answer(event: Mapping[str, Any], log_group: str, provide: Callable[[Mapping[
         provided = provide(event)
     except Exception as error:  # noqa: BLE001 - every failure has to be answered
         traceback.print_exc()
+        reason = f"{type(error).__name__}: {error}"[:LONGEST_REASON]
+        # For Lambda the call has succeeded: a metric filter makes a failure of this line.
+        function = os.environ.get("AWS_LAMBDA_FUNCTION_NAME", "")
+        print(json.dumps({"event": "request_failed", "function": function, "reason": reason}))  # noqa: T201 - the log
         body |= {
             "Status": "FAILED",
-            "Reason": f"{type(error).__name__}: {error}"[:LONGEST_REASON] + f" (details: log group {log_group})",
+            "Reason": f"{reason} (details: log group {log_group})",
             "PhysicalResourceId": event.get("PhysicalResourceId", event["LogicalResourceId"]),
         }
     else:

@@ -121,6 +121,7 @@ class Drain:
         started = time.monotonic()
         self._counted_losses = False
         self._last_count = count_builds()
+        had_failed = _has_failed()
         log("drain_started", cause=cause, builds=self._last_count)
         if _is_active():
             self._leave_target_group()
@@ -128,8 +129,9 @@ class Drain:
         stop = subprocess.Popen(["systemctl", "stop", _UNIT])
         while stop.poll() is None:
             self._wait(1)
-        if _systemctl("is-failed", "--quiet", _UNIT) == 0:
+        if _has_failed() and not had_failed:
             # The unit's stop timeout, the longest build, has been met: systemd killed what was left.
+            log("drain_timed_out", builds=self._last_count)
             self._count_losses("longest_build", self._last_count)
         log("drain_ended", cause=cause, seconds=round(time.monotonic() - started, 1))
         # The answer to the hook ends the instance: until then these lines are nowhere else.
@@ -233,6 +235,10 @@ def main() -> None:
 
 def _is_active() -> bool:
     return _systemctl("is-active", "--quiet", _UNIT) == 0
+
+
+def _has_failed() -> bool:
+    return _systemctl("is-failed", "--quiet", _UNIT) == 0
 
 
 def _systemctl(*arguments: str) -> int:

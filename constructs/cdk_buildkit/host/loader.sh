@@ -90,4 +90,9 @@ end() {
 }
 trap end EXIT
 
+# The builder of a boot proof is launched as all others are. Whatever watches the fleet must not take it for one of them.
+if metadata tags/instance/cdk-buildkit:proof >/dev/null; then
+  FLEET=proof.$FLEET
+  echo "FLEET=$FLEET" >>"$configuration/environment"
+fi
 boot 2>&1 | tee "$console"

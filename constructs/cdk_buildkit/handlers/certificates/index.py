@@ -8,7 +8,7 @@ from typing import Any
 
 import boto3
 
-from cdk_buildkit.handlers.certificates.issuance import FleetCertificates, renew, revoke
+from cdk_buildkit.handlers.certificates.issuance import FleetCertificates, days_left, renew, revoke
 from cdk_buildkit.handlers.certificates.rotation import CertificateLives
 from cdk_buildkit.handlers.certificates.secret_store import SecretStore
 from cdk_buildkit.handlers.custom_resource import Provided, answer
@@ -43,9 +43,16 @@ def _provide(event: Mapping[str, Any]) -> Provided:
 
 def _act(action: str) -> list[str]:
     store = SecretStore(boto3.client("secretsmanager"), os.environ["AUTHORITY_SECRET"])
-    done = ACTIONS[action](store, _fleet(), datetime.now(UTC))
-    print(json.dumps({"action": action, "done": done}))  # noqa: T201 - the function's log
+    fleet, now = _fleet(), datetime.now(UTC)
+    done = ACTIONS[action](store, fleet, now)
+    _log(action=action, done=done)
+    for certificate, days in days_left(store, fleet, now).items():
+        _log(event="certificate", fleet=fleet.domain_name, certificate=certificate, days_left=days)
     return done
+
+
+def _log(**said: object) -> None:
+    print(json.dumps(said))  # noqa: T201 - the function's log, for metric filters
 
 
 def _fleet() -> FleetCertificates:

@@ -72,6 +72,15 @@ def renew(store: SecretStore, fleet: FleetCertificates, now: datetime) -> list[s
     return done + _distribute(store, fleet, now, trust)
 
 
+def days_left(store: SecretStore, fleet: FleetCertificates, now: datetime) -> dict[str, float]:
+    """Return for how many days the `server` and the `client` certificate that are given out are still valid."""
+    held = {what: store.read_credential(wanted.secret) for what, wanted in _wanted(fleet).items()}
+    return {
+        what: round((credential.pair.not_after - now) / timedelta(days=1), 2) if credential else 0.0
+        for what, credential in held.items()
+    }
+
+
 def revoke(store: SecretStore, fleet: FleetCertificates, now: datetime) -> list[str]:
     """Replace every authority and certificate at once, without an overlap, whatever the secrets hold.
 

@@ -1,0 +1,85 @@
+"""The metrics of one fleet: what its builders publish, what is made of their logs, and what AWS counts of it."""
+
+from typing import Any
+
+from aws_cdk import Duration
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_logs as logs
+from constructs import Construct
+
+from buildkit_ops.architecture import Architecture
+from cdk_buildkit.builder_certificates import CERTIFICATE_DAYS_LEFT
+from cdk_buildkit.builder_scaling import IN_FLIGHT_BUILDS, METRIC_NAMESPACE
+from cdk_buildkit.ec2_builder_fleet import Ec2BuilderFleet
+
+CERTIFICATES = ("server", "client")
+"""What the issuer reports on."""
+
+_PERIOD = Duration.minutes(1)
+
+
+class FleetMetrics(Construct):
+    """Gives metrics by name, and makes the metric filters that some of them come from.
+
+    Args:
+        fleet: The fleet.
+    """
+
+    def __init__(self, scope: Construct, id: str, *, fleet: Ec2BuilderFleet) -> None:  # noqa: A002
+        super().__init__(scope, id)
+        self._fleet = fleet
+        self._filter("BuildsLost", '{ $.event = "builds_lost" }', "$.builds")
+        self._filter("DrainTimeouts", '{ $.event = "drain_timed_out" }', "1")
+        self._filter("BootFailures", '{ $.event = "boot_failed" }', "1")
+
+    def published(self, name: str, architecture: Architecture, statistic: str, **options: Any) -> cloudwatch.Metric:  # noqa: ANN401 - a metric's own
+        """Return a metric of `host/observer.py`, `host/agent.py`, or of the builders' logs."""
+        return cloudwatch.Metric(
+            namespace=METRIC_NAMESPACE,
+            metric_name=name,
+            dimensions_map={"Fleet": self._fleet.domain_name, "Architecture": architecture.value},
+            statistic=statistic,
+            **{"period": _PERIOD, **options},
+        )
+
+    def in_flight(self, architecture: Architecture, statistic: str = "Average", **options: Any) -> cloudwatch.Metric:  # noqa: ANN401 - likewise
+        """Return the in-flight builds of each live builder."""
+        return self.published(IN_FLIGHT_BUILDS, architecture, statistic, **options)
+
+    def group(self, name: str, architecture: Architecture, **options: Any) -> cloudwatch.Metric:  # noqa: ANN401 - likewise
+        """Return a metric of the Auto Scaling group, for example `GroupDesiredCapacity`."""
+        return cloudwatch.Metric(
+            namespace="AWS/AutoScaling",
+            metric_name=name,
+            dimensions_map={"AutoScalingGroupName": self._fleet.groups[architecture].auto_scaling_group_name},
+            statistic="Maximum",
+            **{"period": _PERIOD, **options},
+        )
+
+    def healthy(self, architecture: Architecture, **options: Any) -> cloudwatch.Metric:  # noqa: ANN401 - likewise
+        """Return the builders that the load balancer finds healthy, in the zone that finds the most."""
+        return self._fleet.target_groups[architecture].metrics.healthy_host_count(
+            statistic="Maximum", **{"period": _PERIOD, **options}
+        )
+
+    def certificate_days_left(self, certificate: str, **options: Any) -> cloudwatch.Metric:  # noqa: ANN401 - likewise
+        """Return the days for which the `server` or the `client` certificate that is given out is still valid."""
+        return cloudwatch.Metric(
+            namespace=METRIC_NAMESPACE,
+            metric_name=CERTIFICATE_DAYS_LEFT,
+            dimensions_map={"Fleet": self._fleet.domain_name, "Certificate": certificate},
+            statistic="Minimum",
+            **{"period": Duration.days(1), **options},
+        )
+
+    def _filter(self, name: str, pattern: str, value: str) -> None:
+        logs.MetricFilter(
+            self,
+            name,
+            log_group=self._fleet.logs.log_group,
+            filter_pattern=logs.FilterPattern.literal(pattern),
+            metric_namespace=METRIC_NAMESPACE,
+            metric_name=name,
+            metric_value=value,
+            dimensions={"Fleet": "$.fleet", "Architecture": "$.architecture"},
+        )
