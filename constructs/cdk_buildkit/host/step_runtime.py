@@ -29,7 +29,10 @@ OOM_SCORE_ADJUSTMENT = 500
 
 CPU_PERIOD = 100_000
 LEAST_CPU_QUOTA = 1_000
-"""Microseconds, the kernel's own default and least: https://docs.kernel.org/scheduler/sched-bwc.html"""
+"""Microseconds, the kernel's own default and least.
+
+Source: https://docs.kernel.org/scheduler/sched-bwc.html
+"""
 
 
 def main() -> None:
