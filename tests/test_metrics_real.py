@@ -40,7 +40,8 @@ class Published:
     def __init__(self, lab: Lab, fleet: str | None = None) -> None:
         self._lab = lab
         self._fleet = fleet or lab.deployment.domain_name(FLEET)
-        self._since = datetime.now(UTC) - timedelta(seconds=1)
+        time.sleep(1 - time.time() % 1)  # builders publish by the second: nothing of an earlier test may count
+        self._since = datetime.now(UTC).replace(microsecond=0)
 
     def statistics(self, metric: str) -> dict[str, float]:
         """Return SampleCount, Sum, Minimum and Maximum; none of them where nothing was published."""
@@ -269,7 +270,6 @@ def test_two_boots_that_fail_are_an_alarm(lab: Lab, published: Published, alarms
 
 def test_the_builder_of_a_proof_is_counted_as_none_of_the_fleets(lab: Lab, published: Published) -> None:
     of_the_proof = Published(lab, f"proof.{lab.deployment.domain_name(FLEET)}")
-    failures = published.statistics("BootFailures")
     proof = lab.instance(FLEET)
     proof.set_metadata("meta-data/tags/instance/cdk-buildkit:proof", "true")
     failing = lab.instance(FLEET, environment={"BUILDKIT_ARCHIVE_SHA256": "0" * 64})
@@ -285,7 +285,7 @@ def test_the_builder_of_a_proof_is_counted_as_none_of_the_fleets(lab: Lab, publi
 
     assert of_the_proof.statistics("InFlightBuilds")["Sum"] == 0
     assert of_the_proof.statistics("BootFailures")["Sum"] == 1
-    assert published.statistics("BootFailures") == failures
+    assert not published.statistics("BootFailures")
 
 
 def test_alarms_on_what_aws_counts_join_it_with_what_builders_publish(

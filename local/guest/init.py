@@ -108,7 +108,9 @@ def _mount_file_systems(directory: Path, volume: Volume | None) -> None:
         Path(_VOLUME).unlink(missing_ok=True)
         Path(_VOLUME).symlink_to(volume.path)
     stores = () if volume else (_STORE,)
-    for target in (*stores, "/var/lib/cdk-buildkit", "/var/lib/cni", "/tmp"):  # noqa: S108 - the builder's own
+    # A checkout that is below /tmp would be hidden by the builder's own.
+    temporary = () if Path(__file__).is_relative_to("/tmp") else ("/tmp",)  # noqa: S108 - the builder's own
+    for target in (*stores, "/var/lib/cdk-buildkit", "/var/lib/cni", *temporary):
         source = directory / target.strip("/")
         source.mkdir(parents=True, exist_ok=True)
         Path(target).mkdir(parents=True, exist_ok=True)
