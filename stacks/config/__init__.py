@@ -2,6 +2,7 @@
 
 from stacks.config.load import load_config
 from stacks.config.problems import ConfigError
+from stacks.config.scaling_settings import ScalingConfig
 from stacks.config.settings import (
     BuildkitConfig,
     CacheConfig,
@@ -10,7 +11,6 @@ from stacks.config.settings import (
     FleetConfig,
     NetworkConfig,
     ObservabilityConfig,
-    ScalingConfig,
     ScopesConfig,
     VolumeConfig,
     VpcConfig,

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 from cdk_buildkit.instance_types import DEFAULT_INSTANCE_TYPES, WITHOUT_INSTANCE_STORE, has_instance_store
 from stacks.config.problems import KeyPath, Problem, listing, quote, refused
-from stacks.config.settings import FleetConfig, ScheduleConfig
+from stacks.config.scaling_settings import ScheduleConfig
+from stacks.config.settings import FleetConfig
 
 
 def scaling_problems(path: KeyPath, fleet: FleetConfig) -> Iterator[Problem]:
