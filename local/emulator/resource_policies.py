@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from moto.awslambda.exceptions import UnknownFunctionException
 from moto.awslambda.models import lambda_backends
 from moto.s3.models import s3_backends
 from moto.secretsmanager.models import secretsmanager_backends
@@ -31,13 +32,11 @@ def _secret(arn: str) -> Policies:
 
 
 def _function(arn: str) -> Policies:
-    name = arn.split(":")[6]
-    functions = lambda_backends[ACCOUNT][REGION].list_functions("ALL")
-    return [
-        {"Statement": function.policy.statements}
-        for function in functions
-        if function.function_name == name and function.policy.statements
-    ]
+    try:
+        function = lambda_backends[ACCOUNT][REGION].get_function(arn.split(":")[6])
+    except UnknownFunctionException:
+        return []
+    return [{"Statement": function.policy.statements}] if function.policy.statements else []
 
 
 _POLICIES: dict[str, Callable[[str], Policies]] = {"lambda": _function, "s3": _bucket, "secretsmanager": _secret}
