@@ -144,8 +144,14 @@ class Deployment:
 
     def group(self, fleet: str, architecture: Architecture) -> Any:  # noqa: ANN401 - as boto3 describes it
         """Return the Auto Scaling group of the fleet's builders of the architecture."""
+        return self._group(fleet, f"Fleet{architecture.construct_id}BuildersASG")
+
+    def fallback_group(self, fleet: str, architecture: Architecture) -> Any:  # noqa: ANN401 - as boto3 describes it
+        """Return the group on demand beside it, of a fleet on spot capacity."""
+        return self._group(fleet, f"Fleet{architecture.construct_id}BuildersFallbackASG")
+
+    def _group(self, fleet: str, head: str) -> Any:  # noqa: ANN401 - as boto3 describes it
         resources = self._resources(fleet, "AWS::AutoScaling::AutoScalingGroup")
-        head = f"Fleet{architecture.construct_id}"
         (name,) = (name for logical_id, name in resources.items() if logical_id.startswith(head))
         (group,) = self._aws.client("autoscaling").describe_auto_scaling_groups(AutoScalingGroupNames=[name])[
             "AutoScalingGroups"

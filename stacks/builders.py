@@ -149,6 +149,7 @@ def scaling_of(config: ScalingConfig) -> BuilderScaling:
         ],
         on_demand_base_capacity=config.on_demand_base_capacity,
         on_demand_percentage=config.on_demand_percentage,
+        on_demand_fallback=config.on_demand_fallback,
         max_parallelism=config.max_parallelism,
         step_memory=Size.mebibytes(config.step_memory_mib) if config.step_memory_mib else None,
         step_cpus=config.step_cpus,

@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,12 @@ os.environ["CDK_VALIDATION"] = "false"
 
 import aws_cdk as cdk
 import pytest
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_route53 as route53
 from aws_cdk.assertions import Template
 
 from app import define_stacks
+from cdk_buildkit import Architecture, BuilderCapacity, CacheBucket, CacheScope, Ec2BuilderFleet
 from stacks.config import load_config
 
 ROOT = Path(__file__).parent.parent
@@ -39,6 +42,34 @@ def make_app(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], cdk.App]:
         return cdk.App(context=context, outdir=str(tmp_path_factory.mktemp("cdk.out")))
 
     return make_app
+
+
+@pytest.fixture(scope="session")
+def make_fleet(make_app: Callable[[], cdk.App]) -> Callable[..., Ec2BuilderFleet]:
+    """Make a fleet in a stack of its own, or in a given one; further props are the construct's."""
+
+    def make_fleet(
+        *,
+        stack: cdk.Stack | None = None,
+        architectures: Sequence[Architecture] = tuple(Architecture),
+        capacity: BuilderCapacity | None = None,
+        **props: Any,  # noqa: ANN401 - any prop
+    ) -> Ec2BuilderFleet:
+        stack = stack or cdk.Stack(make_app(), "builders")
+        vpc = ec2.Vpc(stack, "Vpc", restrict_default_security_group=False)
+        scopes = [CacheScope("main"), CacheScope("nightly")]
+        defaults: dict[str, Any] = {
+            "vpc": vpc,
+            "zone": route53.PrivateHostedZone(stack, "Zone", vpc=vpc, zone_name="buildkit.internal"),
+            "record_name": "main",
+            "caches": {each: CacheBucket(stack, f"{each.construct_id}Cache", scopes=scopes) for each in architectures},
+            "write": scopes[0],
+            "capacities": dict.fromkeys(architectures, capacity) if capacity else None,
+            "prove_boot": False,  # it has groups of its own, and tests of its own
+        }
+        return Ec2BuilderFleet(stack, "Fleet", **(defaults | props))
+
+    return make_fleet
 
 
 @pytest.fixture(scope="session")

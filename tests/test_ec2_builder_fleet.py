@@ -16,6 +16,7 @@ from cdk_buildkit import (
     Architecture,
     BuilderCapacity,
     BuilderCertificates,
+    BuilderScaling,
     BuildKitRelease,
     CacheBucket,
     CacheScope,
@@ -27,34 +28,6 @@ from cdk_buildkit import (
 ARM64, X86_64 = Architecture.ARM64, Architecture.X86_64
 MAIN, NIGHTLY = CacheScope("main"), CacheScope("nightly")
 MakeFleet = Callable[..., Ec2BuilderFleet]
-
-
-@pytest.fixture(scope="module")
-def make_fleet(make_app: Callable[[], cdk.App]) -> MakeFleet:
-    """Make a fleet with these props in a stack of its own."""
-
-    def make_fleet(
-        *,
-        stack: cdk.Stack | None = None,
-        architectures: tuple[Architecture, ...] = (ARM64, X86_64),
-        **props: Any,  # noqa: ANN401 - any prop
-    ) -> Ec2BuilderFleet:
-        stack = stack or cdk.Stack(make_app(), "builders")
-        vpc = ec2.Vpc(stack, "Vpc", restrict_default_security_group=False)
-        caches = {
-            each: CacheBucket(stack, f"{each.construct_id}Cache", scopes=[MAIN, NIGHTLY]) for each in architectures
-        }
-        defaults: dict[str, Any] = {
-            "vpc": vpc,
-            "zone": route53.PrivateHostedZone(stack, "Zone", vpc=vpc, zone_name="buildkit.internal"),
-            "record_name": "main",
-            "caches": caches,
-            "write": MAIN,
-            "prove_boot": False,  # it has groups of its own, and tests of its own
-        }
-        return Ec2BuilderFleet(stack, "Fleet", **(defaults | props))
-
-    return make_fleet
 
 
 @pytest.fixture(scope="module")
@@ -177,8 +150,9 @@ def test_instance_types_are_tried_in_their_order_on_demand(template: Template) -
     ]
 
 
-def test_a_spot_fleet_has_nothing_on_demand(make_fleet: MakeFleet) -> None:
-    fleet = make_fleet(architectures=(ARM64,), capacities={ARM64: BuilderCapacity(spot=True)})
+def test_a_spot_fleet_without_its_fallback_has_nothing_on_demand(make_fleet: MakeFleet) -> None:
+    scaling = BuilderScaling(on_demand_fallback=False)
+    fleet = make_fleet(architectures=(ARM64,), capacity=BuilderCapacity(spot=True), scaling=scaling)
 
     (group,) = groups(Template.from_stack(cdk.Stack.of(fleet)))
     assert group["MixedInstancesPolicy"]["InstancesDistribution"]["OnDemandPercentageAboveBaseCapacity"] == 0

@@ -20,26 +20,6 @@ MakeTemplate = Callable[..., Template]
 
 
 @pytest.fixture(scope="module")
-def make_fleet() -> MakeFleet:
-    def make_fleet(**props: Any) -> Ec2BuilderFleet:  # noqa: ANN401 - passed on as they are
-        stack = cdk.Stack(cdk.App(), "Stack")
-        vpc = ec2.Vpc(stack, "Vpc")
-        scope = CacheScope("main")
-        return Ec2BuilderFleet(
-            stack,
-            "Fleet",
-            vpc=vpc,
-            zone=route53.PrivateHostedZone(stack, "Zone", vpc=vpc, zone_name="buildkit.internal"),
-            record_name="main",
-            caches={each: CacheBucket(stack, each.construct_id, scopes=[scope]) for each in Architecture},
-            write=scope,
-            **{"prove_boot": False, **props},  # the proof has groups of its own, and tests of its own
-        )
-
-    return make_fleet
-
-
-@pytest.fixture(scope="module")
 def make_template(make_fleet: MakeFleet) -> MakeTemplate:
     return lambda **props: Template.from_stack(cdk.Stack.of(make_fleet(**props)))
 
@@ -141,9 +121,11 @@ def test_spot_builders_are_replaced_when_they_are_at_risk_and_others_are_not(
 ) -> None:
     template.all_resources_properties(GROUP, {"CapacityRebalance": False})
 
-    spot = make_template(capacities={each: BuilderCapacity(spot=True) for each in Architecture})
+    spot = make_template(capacity=BuilderCapacity(spot=True))
 
-    spot.all_resources_properties(GROUP, {"CapacityRebalance": True})
+    at_risk = {name: group["Properties"]["CapacityRebalance"] for name, group in spot.find_resources(GROUP).items()}
+    assert len(at_risk) == 4
+    assert all(rebalanced is ("Fallback" not in name) for name, rebalanced in at_risk.items())
 
 
 def test_the_health_of_the_load_balancer_ends_no_builder(template: Template) -> None:

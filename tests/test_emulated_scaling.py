@@ -2,7 +2,8 @@
 
 import json
 import random
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,9 @@ class Account:
     def group(self, fleet: str = "main") -> Any:  # noqa: ANN401 - as boto3 describes it
         return self.deployment.group(fleet, Architecture.ARM64)
 
+    def fallback_group(self, fleet: str) -> Any:  # noqa: ANN401 - as boto3 describes it
+        return self.deployment.fallback_group(fleet, Architecture.ARM64)
+
     def wake(self, jobs: Any, fleet: str = "main") -> Any:  # noqa: ANN401 - JSON
         """What the fleet's function answers to whoever may call it."""
         answer = self.aws.client("lambda").invoke(
@@ -49,6 +53,8 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
         archive.write_text(architecture)
     with ReleaseServer(archives, directory) as release:
         release.configure(CONFIG, directory / CONFIG.name)
+        with (directory / CONFIG.name).open("a") as config:
+            config.write('[builders.nightly]\narchitectures = ["arm64"]\nspot = true\nmin_capacity = 0\n')
         with Emulator(directory / "requests.log", enforce_iam=False, authority_file=release.authority_file) as emulator:
             deployment = Deployment(emulator, directory, config=directory / CONFIG.name)
             deployment.deploy()
@@ -60,7 +66,7 @@ def test_policies_schedules_and_the_warm_pool_read_back_as_declared(account: Acc
     result = read_back(account.emulator.endpoint_url, account.deployment.assembly)
 
     assert result.is_clean, (result.differences, result.unchecked)
-    assert result.compared["AWS::AutoScaling::ScalingPolicy"] == 2
+    assert result.compared["AWS::AutoScaling::ScalingPolicy"] == 3
     assert result.compared["AWS::AutoScaling::ScheduledAction"] == 2
     assert result.compared["AWS::AutoScaling::WarmPool"] == 1
 
@@ -95,6 +101,31 @@ def test_a_burst_of_calls_to_the_function_is_as_the_largest_of_them(account: Acc
     assert account.group()["DesiredCapacity"] == 5
     for number, answer in zip(jobs, answers, strict=True):
         assert answer["in_service"] + answer["coming"] >= -(-number // 3)
+
+
+def test_what_spot_capacity_has_not_comes_on_demand_until_it_has_again(account: Account) -> None:
+    account.emulator.set_spot_capacity(available=False)
+
+    account.wake({"arm64": 15}, fleet="nightly")
+    until(lambda: len(account.fallback_group("nightly")["Instances"]) == 5)
+    until(lambda: account.group("nightly")["DesiredCapacity"] == 0)
+
+    answer = account.wake({"arm64": 15}, fleet="nightly")["arm64"]
+    assert (answer["in_service"], answer["coming"]) == (5, 0)
+
+    account.emulator.set_spot_capacity(available=True)
+    account.wake({"arm64": 24}, fleet="nightly")
+    until(lambda: len(account.group("nightly")["Instances"]) == 3)
+
+    assert len(account.fallback_group("nightly")["Instances"]) == 5
+
+
+def until(happens: Callable[[], bool], seconds: float = 60) -> None:
+    """Wait for what functions do that nobody waits for."""
+    end = time.monotonic() + seconds
+    while not happens():
+        assert time.monotonic() < end
+        time.sleep(0.5)
 
 
 def test_the_function_says_what_it_does_not_understand(account: Account) -> None:

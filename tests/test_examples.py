@@ -23,11 +23,11 @@ PROGRAMS = sorted(EXAMPLES.glob("import_*.py"))
 BUILDERS = {
     "existing-bucket-and-kms": {"buildkit-builders-main": 2},
     "existing-vpc": {"buildkit-builders-main": 2},
-    "office-hours": {"buildkit-builders-main": 1, "buildkit-builders-pull-requests": 1},
+    "office-hours": {"buildkit-builders-main": 1, "buildkit-builders-pull-requests": 2},
     "one-architecture": {"buildkit-builders-main": 1},
-    "spot": {"buildkit-builders-main": 2, "buildkit-builders-pull-requests": 2},
+    "spot": {"buildkit-builders-main": 4, "buildkit-builders-pull-requests": 4},
 }
-"""Groups of builders in each stack of each example."""
+"""Groups of builders in each stack of each example: one for each architecture, and one on demand beside spot."""
 
 
 @pytest.fixture(scope="session")

@@ -7,17 +7,13 @@ from typing import Any
 
 import aws_cdk as cdk
 import pytest
-from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_route53 as route53
 from aws_cdk.assertions import Template
 
 from cdk_buildkit import (
     Architecture,
     BuilderCapacity,
     BuilderScaling,
-    CacheBucket,
-    CacheScope,
     CapacitySchedule,
     Ec2BuilderFleet,
     WarmPool,
@@ -28,32 +24,12 @@ WITHOUT_NVME = BuilderCapacity(instance_types=["c7g.2xlarge"])
 MakeFleet = Callable[..., Ec2BuilderFleet]
 
 
-@pytest.fixture(scope="module")
-def make_fleet(make_app: Callable[[], cdk.App]) -> MakeFleet:
-    """Make a fleet of one architecture, or more, with these parameters in a stack of its own."""
-
-    def make_fleet(
-        scaling: BuilderScaling | None = None,
-        capacity: BuilderCapacity | None = None,
-        architectures: tuple[Architecture, ...] = (ARM64,),
-    ) -> Ec2BuilderFleet:
-        stack = cdk.Stack(make_app(), "builders")
-        vpc = ec2.Vpc(stack, "Vpc", restrict_default_security_group=False)
-        scope = CacheScope("main")
-        return Ec2BuilderFleet(
-            stack,
-            "Fleet",
-            vpc=vpc,
-            zone=route53.PrivateHostedZone(stack, "Zone", vpc=vpc, zone_name="buildkit.internal"),
-            record_name="main",
-            caches={each: CacheBucket(stack, f"{each.construct_id}Cache", scopes=[scope]) for each in architectures},
-            write=scope,
-            capacities=dict.fromkeys(architectures, capacity) if capacity else None,
-            scaling=scaling,
-            prove_boot=False,
-        )
-
-    return make_fleet
+@pytest.fixture(scope="module", name="make_fleet")
+def make_arm64_fleet(make_fleet: MakeFleet) -> MakeFleet:
+    """Make a fleet of one architecture, or more, with these parameters."""
+    return lambda scaling=None, capacity=None, architectures=(ARM64,): make_fleet(
+        scaling=scaling, capacity=capacity, architectures=architectures
+    )
 
 
 def template_of(fleet: Ec2BuilderFleet) -> Template:
@@ -198,7 +174,7 @@ def test_a_warm_pool_on_spot_capacity_is_refused(make_fleet: MakeFleet) -> None:
 
 
 def test_a_share_of_a_spot_fleet_is_on_demand(make_fleet: MakeFleet) -> None:
-    scaling = BuilderScaling(on_demand_base_capacity=1, on_demand_percentage=25)
+    scaling = BuilderScaling(on_demand_base_capacity=1, on_demand_percentage=25, on_demand_fallback=False)
 
     template = template_of(make_fleet(scaling, BuilderCapacity(spot=True)))
 
@@ -259,8 +235,8 @@ def test_the_waker_knows_the_groups_and_how_many_builds_are_one_builder(
 
     variables = waker(template)["Environment"]["Variables"]
     assert json.loads(readable(variables["GROUPS"])) == {
-        "arm64": "<FleetArm64BuildersASG>",
-        "x86_64": "<FleetX8664BuildersASG>",
+        "arm64": ["<FleetArm64BuildersASG>"],
+        "x86_64": ["<FleetX8664BuildersASG>"],
     }
     assert variables["BUILDS_PER_BUILDER"] == "1.5"
     assert readable(variables["LOCK_TABLE"]) == "<FleetWakerLocks>"

@@ -49,12 +49,15 @@ PUBLIC = {
             "(*, target_builds_per_builder: float = 3.0, max_builds: int = 4, "
             "idle_timeout: timedelta = timedelta(seconds=900), warm_pool: WarmPool | None = None, "
             "schedules: Sequence[CapacitySchedule] = (), on_demand_base_capacity: int = 0, "
-            "on_demand_percentage: int = 0, max_parallelism: int | None = None, step_memory: Size | None = None, "
-            "step_cpus: float | None = None)"
+            "on_demand_percentage: int = 0, on_demand_fallback: bool = True, max_parallelism: int | None = None, "
+            "step_memory: Size | None = None, step_cpus: float | None = None)"
         )
     ],
     "BuilderWaker": [
-        ("(scope: Construct, id: str, *, groups: Mapping[Architecture, AutoScalingGroup], scaling: BuilderScaling)"),
+        (
+            "(scope: Construct, id: str, *, groups: Mapping[Architecture, AutoScalingGroup], "
+            "fallback_groups: Mapping[Architecture, AutoScalingGroup] | None = None, scaling: BuilderScaling)"
+        ),
         "grant_wake(grantee: IGrantable) -> Grant",
     ],
     "CacheBucket": [

@@ -12,10 +12,10 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
+from cdk_buildkit.handlers.group_lock import LEASE_SECONDS, REMEMBERED_SECONDS, GroupLock, LockedError
 from cdk_buildkit.handlers.wake import index, waking
 from cdk_buildkit.handlers.wake.group import BuilderGroup
-from cdk_buildkit.handlers.wake.lock import LEASE_SECONDS, REMEMBERED_SECONDS, Lock
-from cdk_buildkit.handlers.wake.waking import Capacity, LockedError, read_waiting_jobs, wake
+from cdk_buildkit.handlers.wake.waking import Capacity, read_waiting_jobs, wake
 from local.emulator.aws import REGION, Aws
 from local.emulator.process import Emulator
 
@@ -60,8 +60,8 @@ class Account:
         desired: int = group["DesiredCapacity"]
         return desired
 
-    def lock(self, architecture: str = "arm64") -> Lock:
-        return Lock(self.dynamodb, self.table, self.groups[architecture])
+    def lock(self, architecture: str = "arm64") -> GroupLock:
+        return GroupLock(self.dynamodb, self.table, self.groups[architecture])
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def account(emulator: Emulator, monkeypatch: pytest.MonkeyPatch, request: pytest
     account = Account(emulator, f"{abs(hash(request.node.name)):x}")
     for name, value in {
         **emulator.environment,
-        "GROUPS": json.dumps(account.groups),
+        "GROUPS": json.dumps({architecture: [name] for architecture, name in account.groups.items()}),
         "BUILDS_PER_BUILDER": "2.0",
         "LOCK_TABLE": account.table,
     }.items():

@@ -114,7 +114,7 @@ class BootProof(Construct):
             vpc_subnets=SUBNETS,
             min_capacity=0,
             max_capacity=1,
-            mixed_instances_policy=launch_template.mixed_instances_policy,
+            mixed_instances_policy=launch_template.mixed_instances_policy(),
         )
         group.node.add_dependency(self._role)
         self._lifecycle.manage_without_builds(group)

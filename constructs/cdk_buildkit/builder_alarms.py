@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from aws_cdk import Duration
 from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
@@ -52,17 +53,16 @@ class BuilderAlarms(Construct):
             self._watch_health(architecture)
             self._watch_builds(architecture)
         self._watch_certificates()
-        self._watch_waking()
+        self._watch_capacity_functions()
 
     def _watch_capacity(self, architecture: Architecture) -> None:
-        desired = self._metrics.group("GroupDesiredCapacity", architecture)
-        in_service = self._metrics.group("GroupInServiceInstances", architecture)
+        desired, in_service = self._metrics.desired(architecture), self._metrics.in_service(architecture)
         self._add(
             architecture,
             "CannotLaunch",
             metric=cloudwatch.MathExpression(
-                expression="desired - in_service",
-                using_metrics={"desired": desired, "in_service": in_service},
+                expression=f"{desired.expression} - {in_service.expression}",
+                using_metrics={**desired.metrics, **in_service.metrics},
                 label="Builders that are wanted and do not come",
                 period=Duration.minutes(1),
             ),
@@ -76,10 +76,10 @@ class BuilderAlarms(Construct):
             architecture,
             "AtMaximum",
             metric=cloudwatch.MathExpression(
-                expression="IF(desired >= most AND "
+                expression=f"IF({desired.expression} >= most AND "
                 f"in_flight > {self._fleet.scaling.target_builds_per_builder:g}, 1, 0)",
                 using_metrics={
-                    "desired": desired,
+                    **desired.metrics,
                     "most": self._metrics.group("GroupMaxSize", architecture),
                     "in_flight": self._metrics.in_flight(architecture),
                 },
@@ -94,14 +94,15 @@ class BuilderAlarms(Construct):
         )
 
     def _watch_health(self, architecture: Architecture) -> None:
+        in_service = self._metrics.in_service(architecture)
         self._add(
             architecture,
             "NoBuilderAnswers",
             metric=cloudwatch.MathExpression(
-                expression="IF(in_service > 0 AND FILL(healthy, 0) < 1 AND "
+                expression=f"IF({in_service.expression} > 0 AND FILL(healthy, 0) < 1 AND "
                 f"FILL(in_flight, 0) < {self._fleet.scaling.max_builds}, 1, 0)",
                 using_metrics={
-                    "in_service": self._metrics.group("GroupInServiceInstances", architecture),
+                    **in_service.metrics,
                     "healthy": self._metrics.healthy(architecture),
                     "in_flight": self._metrics.in_flight(architecture),
                 },
@@ -206,16 +207,32 @@ class BuilderAlarms(Construct):
         )
         self.alarms.append(issuer.alarm)
 
-    def _watch_waking(self) -> None:
+    def _watch_capacity_functions(self) -> None:
+        self._watch_errors(
+            "WakerFails",
+            self._fleet.waker.function,
+            "The function that starts the first builders of a fleet that sleeps has failed: jobs may wait for "
+            "builders that nobody starts. Its log has the reason.",
+            "waker-fails",
+        )
+        if self._fleet.spot_fallback:
+            self._watch_errors(
+                "FallbackFails",
+                self._fleet.spot_fallback.function,
+                "The function that launches on demand what spot capacity has not has failed: builders may be wanted "
+                "that nobody launches. Its log has the reason.",
+                "fallback-fails",
+            )
+
+    def _watch_errors(self, name: str, function: lambda_.IFunction, words: str, section: str) -> None:
         alarm = OperatorAlarm(
             self,
-            "WakerFails",
-            metric=self._fleet.waker.function.metric_errors(period=_FIVE_MINUTES),
+            name,
+            metric=function.metric_errors(period=_FIVE_MINUTES),
             threshold=1,
             periods=1,
-            words="The function that starts the first builders of a fleet that sleeps has failed: jobs may wait for "
-            "builders that nobody starts. Its log has the reason.",
-            section="waker-fails",
+            words=words,
+            section=section,
             topic=self._topic,
         )
         self.alarms.append(alarm.alarm)

@@ -10,7 +10,7 @@ from constructs import Construct
 from buildkit_ops.architecture import Architecture
 from cdk_buildkit.builder_alarms import store_ceiling_percent
 from cdk_buildkit.ec2_builder_fleet import Ec2BuilderFleet
-from cdk_buildkit.fleet_metrics import CERTIFICATES, FleetMetrics
+from cdk_buildkit.fleet_metrics import CERTIFICATES, FleetMetrics, Terms
 from cdk_buildkit.operator_alarm import RUNBOOK
 
 _WIDTH = 24
@@ -80,15 +80,12 @@ class BuilderDashboard(Construct):
         return _WIDTH // len(self._fleet.architectures)
 
     def _capacity(self, architecture: Architecture) -> cloudwatch.GraphWidget:
-        labels = {
-            "GroupInServiceInstances": "in service",
-            "GroupDesiredCapacity": "wanted",
-            "GroupMaxSize": "max_capacity",
-        }
+        terms = {"in service": self._metrics.in_service(architecture), "wanted": self._metrics.desired(architecture)}
+        most = self._metrics.group("GroupMaxSize", architecture, label="max_capacity")
         healthy = self._metrics.healthy(architecture, label="reached by the load balancer")
         return cloudwatch.GraphWidget(
             title=f"Builders, {architecture}",
-            left=[*(self._metrics.group(name, architecture, label=label) for name, label in labels.items()), healthy],
+            left=[*(_line(each, label) for label, each in terms.items()), most, healthy],
             left_y_axis=cloudwatch.YAxisProps(min=0, label="builders", show_units=False),
             width=self._half(),
             height=_HEIGHT,
@@ -204,3 +201,11 @@ class BuilderDashboard(Construct):
         self, name: str, architecture: Architecture, statistic: str, label: str | None = None
     ) -> cloudwatch.Metric:
         return self._metrics.published(name, architecture, statistic, period=_FIVE_MINUTES, label=label)
+
+
+def _line(terms: Terms, label: str) -> cloudwatch.IMetric:
+    if len(terms.metrics) == 1:
+        return terms.metrics[terms.expression].with_(label=label)
+    return cloudwatch.MathExpression(
+        expression=terms.expression, using_metrics=terms.metrics, label=label, period=Duration.minutes(1)
+    )

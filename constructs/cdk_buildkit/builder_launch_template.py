@@ -76,10 +76,13 @@ class BuilderLaunchTemplate(Construct):
             assert isinstance(resource, ec2.CfnLaunchTemplate)  # noqa: S101 - for the type checker
             resource.add_property_override("LaunchTemplateData.ImageId", capacity.ami_id)
 
-    @property
-    def mixed_instances_policy(self) -> autoscaling.MixedInstancesPolicy:
-        """How an Auto Scaling group launches from it: the instance types in their order, on demand, spot or both."""
-        on_demand_base_capacity, on_demand_percentage = self._distribution
+    def mixed_instances_policy(self, *, on_demand: bool = False) -> autoscaling.MixedInstancesPolicy:
+        """How an Auto Scaling group launches from it: the instance types in their order, on demand, spot or both.
+
+        Args:
+            on_demand: On demand alone, whatever the capacity says.
+        """
+        on_demand_base_capacity, on_demand_percentage = (0, 100) if on_demand else self._distribution
         return autoscaling.MixedInstancesPolicy(
             launch_template=self.launch_template,
             launch_template_overrides=[

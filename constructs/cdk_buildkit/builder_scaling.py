@@ -36,6 +36,7 @@ class BuilderScaling:
         schedules: Changes of the capacities at given times. Default: none.
         on_demand_base_capacity: On spot capacity: builders of each architecture that are on demand before any is not.
         on_demand_percentage: On spot capacity: the share of builders above that base that is on demand.
+        on_demand_fallback: On spot capacity: launch on demand what spot capacity has not, in a group beside.
         max_parallelism: Steps that one builder runs at a time, whatever builds they are of. Default: no limit.
         step_memory: Memory that a step may use; one that wants more is killed. Default: all that there is.
         step_cpus: Processors that a step may use. Default: all.
@@ -51,6 +52,7 @@ class BuilderScaling:
     schedules: Sequence[CapacitySchedule] = ()
     on_demand_base_capacity: int = 0
     on_demand_percentage: int = 0
+    on_demand_fallback: bool = True
     max_parallelism: int | None = None
     step_memory: Size | None = None
     step_cpus: float | None = None

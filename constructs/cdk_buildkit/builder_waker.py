@@ -22,6 +22,7 @@ class BuilderWaker(Construct):
 
     Args:
         groups: The group of each architecture.
+        fallback_groups: The group beside it that has what it could not launch. Default: none.
         scaling: The fleet's scaling parameters.
     """
 
@@ -31,18 +32,24 @@ class BuilderWaker(Construct):
         id: str,  # noqa: A002 - the name that every construct gives it
         *,
         groups: Mapping[Architecture, autoscaling.AutoScalingGroup],
+        fallback_groups: Mapping[Architecture, autoscaling.AutoScalingGroup] | None = None,
         scaling: BuilderScaling,
     ) -> None:
         super().__init__(scope, id)
-        locks = dynamodb.Table(
+        self.locks = dynamodb.Table(
             self,
             "Locks",
             partition_key=dynamodb.Attribute(name="group", type=dynamodb.AttributeType.STRING),
             billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
             removal_policy=RemovalPolicy.DESTROY,
         )
-        acknowledge(locks, "DDB3", "It holds who is at work for a second, and nothing that anyone would restore.")
-        names = {each.value: group.auto_scaling_group_name for each, group in groups.items()}
+        acknowledge(self.locks, "DDB3", "It holds who is at work for a second, and nothing that anyone would restore.")
+        names: dict[str, list[str]] = {
+            each.value: [
+                group[each].auto_scaling_group_name for group in (groups, fallback_groups or {}) if each in group
+            ]
+            for each in groups
+        }
         self._handler = HandlerFunction(
             self,
             "Function",
@@ -51,12 +58,12 @@ class BuilderWaker(Construct):
             environment={
                 "GROUPS": Stack.of(self).to_json_string(names),
                 "BUILDS_PER_BUILDER": str(scaling.target_builds_per_builder),
-                "LOCK_TABLE": locks.table_name,
+                "LOCK_TABLE": self.locks.table_name,
             },
             timeout=Duration.seconds(40),
         )
         self.function = self._handler.function
-        locks.grant(self._handler, "dynamodb:UpdateItem")
+        self.locks.grant(self._handler, "dynamodb:UpdateItem")
         for group in groups.values():
             arn = Stack.of(self).format_arn(
                 service="autoscaling",

@@ -30,6 +30,7 @@ from cdk_buildkit.builder_waker import BuilderWaker
 from cdk_buildkit.cache_bucket import CacheBucket
 from cdk_buildkit.group_scaling import GroupScaling
 from cdk_buildkit.release_bucket import ReleaseBucket
+from cdk_buildkit.spot_fallback import SpotFallback
 from cdk_buildkit.store_volume import StoreVolume
 
 _SESSION_MANAGER_ACTIONS = (
@@ -146,10 +147,24 @@ class Ec2BuilderFleet(Construct):
             BootProof(self, "BootProof", vpc=vpc, lifecycle=self._lifecycle, role=self.role) if prove_boot else None
         )
         self.groups: dict[Architecture, autoscaling.AutoScalingGroup] = {}
+        self.fallback_groups: dict[Architecture, autoscaling.AutoScalingGroup] = {}
         self.target_groups: dict[Architecture, elbv2.NetworkTargetGroup] = {}
         for architecture, cache in caches.items():
             self._add_builders(architecture, cache)
-        self.waker = BuilderWaker(self, "Waker", groups=self.groups, scaling=self.scaling)
+        self.waker = BuilderWaker(
+            self, "Waker", groups=self.groups, fallback_groups=self.fallback_groups, scaling=self.scaling
+        )
+        self.spot_fallback = (
+            SpotFallback(
+                self,
+                "SpotFallback",
+                groups=self.groups,
+                fallback_groups=self.fallback_groups,
+                locks=self.waker.locks,
+            )
+            if self.fallback_groups
+            else None
+        )
 
     @property
     @jsii.member(jsii_name="grantPrincipal")
@@ -241,6 +256,8 @@ class Ec2BuilderFleet(Construct):
         if self._boot_proof:
             builders.node.add_dependency(self._boot_proof.prove(architecture, launch_template))
         self.groups[architecture] = builders.group
+        if builders.fallback_group:
+            self.fallback_groups[architecture] = builders.fallback_group
         self.target_groups[architecture] = target_group
 
     def _environment(

@@ -1,8 +1,11 @@
 """The metrics of one fleet: what its builders publish, what is made of their logs, and what AWS counts of it."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from aws_cdk import Duration
+from aws_cdk import aws_autoscaling as autoscaling
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_logs as logs
 from constructs import Construct
@@ -16,6 +19,14 @@ CERTIFICATES = ("server", "client")
 """What the issuer reports on."""
 
 _PERIOD = Duration.minutes(1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """A part of a metric math expression, and the metrics that it names."""
+
+    expression: str
+    metrics: Mapping[str, cloudwatch.Metric]
 
 
 class FleetMetrics(Construct):
@@ -48,12 +59,30 @@ class FleetMetrics(Construct):
 
     def group(self, name: str, architecture: Architecture, **options: Any) -> cloudwatch.Metric:  # noqa: ANN401 - likewise
         """Return a metric of the Auto Scaling group, for example `GroupDesiredCapacity`."""
-        return cloudwatch.Metric(
-            namespace="AWS/AutoScaling",
-            metric_name=name,
-            dimensions_map={"AutoScalingGroupName": self._fleet.groups[architecture].auto_scaling_group_name},
-            statistic="Maximum",
-            **{"period": _PERIOD, **options},
+        return _of_group(self._fleet.groups[architecture], name, **options)
+
+    def in_service(self, architecture: Architecture) -> Terms:
+        """Return the builders in service, those of the fallback group too."""
+        return self._with_fallback(architecture, "in_service", "GroupInServiceInstances")
+
+    def desired(self, architecture: Architecture) -> Terms:
+        """Return the builders that are wanted.
+
+        What the fallback group has for the other's minimum, its own minimum, is wanted there too, and counted once.
+        """
+        return self._with_fallback(
+            architecture, "desired", "GroupDesiredCapacity", " - FILL(fallback_least, 0)", fallback_least="GroupMinSize"
+        )
+
+    def _with_fallback(self, architecture: Architecture, term: str, name: str, more: str = "", **others: str) -> Terms:
+        own = {term: self.group(name, architecture)}
+        fallback = self._fleet.fallback_groups.get(architecture)
+        if fallback is None:
+            return Terms(expression=term, metrics=own)
+        names = {f"fallback_{term}": name, **others}
+        return Terms(
+            expression=f"({term} + FILL(fallback_{term}, 0){more})",
+            metrics=own | {key: _of_group(fallback, each) for key, each in names.items()},
         )
 
     def healthy(self, architecture: Architecture, **options: Any) -> cloudwatch.Metric:  # noqa: ANN401 - likewise
@@ -83,3 +112,13 @@ class FleetMetrics(Construct):
             metric_value=value,
             dimensions={"Fleet": "$.fleet", "Architecture": "$.architecture"},
         )
+
+
+def _of_group(group: autoscaling.AutoScalingGroup, name: str, **options: Any) -> cloudwatch.Metric:  # noqa: ANN401 - a metric's own
+    return cloudwatch.Metric(
+        namespace="AWS/AutoScaling",
+        metric_name=name,
+        dimensions_map={"AutoScalingGroupName": group.auto_scaling_group_name},
+        statistic="Maximum",
+        **{"period": _PERIOD, **options},
+    )

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from moto.s3.models import s3_backends
 
+from local.emulator import spot_capacity
 from local.emulator.aws import ACCOUNT
 from local.emulator.cloudformation import custom_resources
 from local.emulator.errors import Answer
@@ -71,10 +72,16 @@ def _last_modified(_: Controlled, given: dict[str, Any]) -> dict[str, Any]:
     return {"changed": sorted(keys)}
 
 
+def _spot_capacity(_: Controlled, given: dict[str, Any]) -> dict[str, Any]:
+    spot_capacity.MARKET.set_available(available=bool(given["available"]))
+    return given
+
+
 _OPERATIONS: dict[str, Callable[[Controlled, dict[str, Any]], dict[str, Any]]] = {
     "custom-resources": _custom_resources,
     "enforcement": _enforcement,
     "fire-rule": _fire_rule,
     "instance-credentials": _instance_credentials,
     "last-modified": _last_modified,
+    "spot-capacity": _spot_capacity,
 }

@@ -130,6 +130,10 @@ class Emulator:
         returned: list[Any] = self._control("fire-rule", {"rule": rule})["returned"]
         return returned
 
+    def set_spot_capacity(self, *, available: bool) -> None:
+        """Let there be no spot capacity from now on, or again."""
+        self._control("spot-capacity", {"available": available})
+
     def function_log(self, function_name: str) -> Path:
         """Return the file that has what a function prints, from its first invocation on."""
         return self._functions / f"{function_name}.log"

@@ -12,7 +12,7 @@ from moto.moto_api._internal import mock_random
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
-from local.emulator import authorization, metric_filters, services
+from local.emulator import authorization, metric_filters, services, spot_capacity
 from local.emulator.application import Application
 from local.emulator.aws import Aws
 from local.emulator.cloudformation import engine
@@ -60,6 +60,7 @@ def serve(
     authorization.install()
     services.mend()
     metric_filters.install()
+    spot_capacity.install()
     sys.stdout.write(json.dumps({"port": server.port}) + "\n")
     sys.stdout.flush()
     if end_with_stdin:

@@ -54,6 +54,7 @@ class ScalingConfig:
         step_cpus: Processors that a step may use. Default: no limit.
         on_demand_base_capacity: Of builders on spot capacity, how many of each architecture are on demand first.
         on_demand_percentage: The share of those above it that is on demand.
+        on_demand_fallback: Launch on demand the builders that spot capacity has not.
         schedules: Changes of the capacities at given times.
         warm_pool: Stopped builders. Default: none.
     """
@@ -66,5 +67,6 @@ class ScalingConfig:
     step_cpus: Annotated[float, between(LEAST_STEP_CPUS, 1000)] | None = BuilderScaling.step_cpus
     on_demand_base_capacity: Capacity = BuilderScaling.on_demand_base_capacity
     on_demand_percentage: Annotated[int, between(0, 100)] = BuilderScaling.on_demand_percentage
+    on_demand_fallback: bool = BuilderScaling.on_demand_fallback
     schedules: tuple[ScheduleConfig, ...] = ()
     warm_pool: WarmPoolConfig | None = None

@@ -1,4 +1,4 @@
-"""Lets a rule's time come: EventBridge invokes the functions that are its targets, if their policies let it."""
+"""EventBridge's rules: at their time, or at an event, they invoke the functions that let them."""
 
 import json
 import uuid
@@ -14,6 +14,9 @@ from local.emulator.resource_policies import resource_policy
 
 _SERVICE = "events.amazonaws.com"
 
+_SCHEDULED: dict[str, Any] = {"detail-type": "Scheduled Event", "source": "aws.events", "detail": {}}
+"""https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-run-lambda-schedule.html."""
+
 
 def fire(name: str) -> list[Any]:
     """Invoke the targets of a rule, and return what they return.
@@ -25,10 +28,26 @@ def fire(name: str) -> list[Any]:
     rule = events_backends[ACCOUNT][REGION].event_buses["default"].rules.get(name)
     if rule is None or rule.state != "ENABLED":
         raise LookupError(f"there is no enabled rule {name}")
-    return [_invoke(rule, target) for target in rule.targets]
+    return [_invoke(rule, target, _envelope(_SCHEDULED, [rule.arn])) for target in rule.targets]
 
 
-def _invoke(rule: Rule, target: dict[str, Any]) -> Any:  # noqa: ANN401 - JSON
+def send(event: dict[str, Any]) -> None:
+    """Invoke the targets of every enabled rule whose pattern an event matches. What they return is nobody's.
+
+    Args:
+        event: Its `source`, `detail-type` and `detail`.
+
+    Raises:
+        LookupError: A target is no function or fails, or EventBridge may not invoke it.
+    """
+    whole: Any = _envelope(event, [])  # a typed dictionary to moto
+    for rule in list(events_backends[ACCOUNT][REGION].event_buses["default"].rules.values()):
+        if rule.state == "ENABLED" and rule.event_pattern.dump() and rule.event_pattern.matches_event(whole):
+            for target in rule.targets:
+                _invoke(rule, target, whole)
+
+
+def _invoke(rule: Rule, target: dict[str, Any], sent: dict[str, Any]) -> Any:  # noqa: ANN401 - JSON
     function = target["Arn"]
     if not function.startswith("arn:aws:lambda:") or set(target) - {"Arn", "Id", "Input"}:
         raise LookupError(f"the target {target} is not emulated: a function's ARN and its input are")
@@ -37,26 +56,21 @@ def _invoke(rule: Rule, target: dict[str, Any]) -> Any:  # noqa: ANN401 - JSON
     if decide(policy, "lambda:InvokeFunction", function, context, [f"Service:{_SERVICE}"]) is not Decision.ALLOW:
         raise LookupError(f"{_SERVICE} may not invoke {function} for {rule.arn}")
     headers: dict[str, str] = {}
-    event = target.get("Input", json.dumps(_scheduled_event(rule)))
+    event = target.get("Input", json.dumps(sent))
     payload = lambda_backends[ACCOUNT][REGION].invoke(function, None, event, {}, headers)
     if "x-amz-function-error" in headers:
         raise LookupError(f"{function} failed: {payload!r}")
     return json.loads(payload or b"null")
 
 
-def _scheduled_event(rule: Rule) -> dict[str, Any]:
-    """Return what a target without an input of its own is sent.
-
-    https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-run-lambda-schedule.html
-    """
+def _envelope(event: dict[str, Any], resources: list[str]) -> dict[str, Any]:
+    """Return an event as a target without an input of its own is sent it."""
     return {
         "version": "0",
         "id": str(uuid.uuid4()),
-        "detail-type": "Scheduled Event",
-        "source": "aws.events",
         "account": ACCOUNT,
         "time": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
         "region": REGION,
-        "resources": [rule.arn],
-        "detail": {},
+        "resources": resources,
+        **event,
     }

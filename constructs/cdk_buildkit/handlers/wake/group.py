@@ -1,8 +1,9 @@
-"""The Auto Scaling group of one architecture, as far as waking goes."""
+"""The builders of one architecture, as far as waking goes."""
 
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from cdk_buildkit.handlers.group_state import read_groups, wanted
 from cdk_buildkit.handlers.wake.waking import Capacity
 
 if TYPE_CHECKING:
@@ -13,32 +14,42 @@ RECENT = timedelta(minutes=15)
 
 
 class BuilderGroup:
-    """Reads and raises one group.
+    """Reads and raises one group, with the builders that its fallback group has in its place.
 
     Args:
         client: Auto Scaling.
         name: The group's name.
+        fallback: The fallback group's name. Default: there is none.
     """
 
-    def __init__(self, client: "AutoScalingClient", name: str) -> None:
+    def __init__(self, client: "AutoScalingClient", name: str, fallback: str | None = None) -> None:
         self._client = client
         self.name = name
+        self._names = [name, *([fallback] if fallback else [])]
 
     def capacity(self) -> Capacity:
-        """Return what it is like now."""
-        (group,) = self._client.describe_auto_scaling_groups(AutoScalingGroupNames=[self.name])["AutoScalingGroups"]
-        desired = group["DesiredCapacity"]
-        in_service = sum(each["LifecycleState"] == "InService" for each in group["Instances"])
+        """Return what it is like now.
+
+        Raises:
+            LookupError: A group is not there.
+        """
+        group, fallback = read_groups(self._client, self._names)
+        desired, in_service = wanted(group, fallback), group.in_service + fallback.in_service
         return Capacity(
             desired=desired,
-            maximum=group["MaxSize"],
+            maximum=group.maximum,
             in_service=in_service,
             problem=self._problem() if desired > in_service else None,
         )
 
     def set_desired(self, desired: int) -> None:
-        """Let it have that many instances, whenever the last ones were launched."""
-        self._client.set_desired_capacity(AutoScalingGroupName=self.name, DesiredCapacity=desired, HonorCooldown=False)
+        """Let there be that many builders, whenever the last ones were launched; what is missing, in the group."""
+        group, fallback = read_groups(self._client, self._names)
+        self._client.set_desired_capacity(
+            AutoScalingGroupName=self.name,
+            DesiredCapacity=desired - wanted(group, fallback) + group.desired,
+            HonorCooldown=False,
+        )
 
     def _problem(self) -> str | None:
         """Return why the last launch failed, if it was lately: no capacity, a quota, a launch template that is gone."""

@@ -7,8 +7,8 @@ from typing import Any
 
 import boto3
 
+from cdk_buildkit.handlers.group_lock import GroupLock
 from cdk_buildkit.handlers.wake.group import BuilderGroup
-from cdk_buildkit.handlers.wake.lock import Lock
 from cdk_buildkit.handlers.wake.waking import read_waiting_jobs, wake
 
 
@@ -26,12 +26,12 @@ def handler(event: Mapping[str, Any], _context: object) -> dict[str, dict[str, A
         ValueError: The event asks for nothing, or for what the fleet has not.
         LockedError: Others change the group all the time.
     """
-    groups: dict[str, str] = json.loads(os.environ["GROUPS"])
+    groups: dict[str, list[str]] = json.loads(os.environ["GROUPS"])
     autoscaling, dynamodb = boto3.client("autoscaling"), boto3.client("dynamodb")
     answers = {
         architecture: wake(
-            BuilderGroup(autoscaling, groups[architecture]),
-            Lock(dynamodb, os.environ["LOCK_TABLE"], groups[architecture]),
+            BuilderGroup(autoscaling, *groups[architecture]),
+            GroupLock(dynamodb, os.environ["LOCK_TABLE"], groups[architecture][0]),
             waiting_jobs=jobs,
             builds_per_builder=float(os.environ["BUILDS_PER_BUILDER"]),
         ).as_json()

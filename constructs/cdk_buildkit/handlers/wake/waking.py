@@ -7,25 +7,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
+from cdk_buildkit.handlers.group_lock import PATIENCE_SECONDS, LockedError, locked_words
+
 MOST_WAITING_JOBS = 1_000_000
-
-PATIENCE_SECONDS = 20.0
-"""How long to try for the lock; the function's own timeout is longer, and the lock's lease longer than that."""
-
-
-class LockedError(Exception):
-    """Others had the lock all the time; the message says of what."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Capacity:
-    """What an Auto Scaling group is like at one moment.
+    """What the builders of one architecture are at one moment.
 
     Args:
-        desired: Instances that it wants.
-        maximum: Instances that it may have.
-        in_service: Instances that serve.
-        problem: Why its last launch failed, or None.
+        desired: Builders that are wanted.
+        maximum: Builders that there may be.
+        in_service: Builders that serve.
+        problem: Why the last launch failed, or None.
     """
 
     desired: int
@@ -135,9 +130,7 @@ def wake(
         if last is not None:
             return _answer(waiting_jobs, wanted, _raise(group, lock, wanted, last))
         if now() > until:
-            raise LockedError(
-                f"the desired capacity of {group.name} was being changed for {PATIENCE_SECONDS:.0f} s: call again"
-            )
+            raise LockedError(locked_words(group.name))
         sleep(random.uniform(0.05, 0.2))  # noqa: S311 - it protects nothing
 
 

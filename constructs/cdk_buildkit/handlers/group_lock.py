@@ -1,11 +1,17 @@
 """A lock for each group, in a DynamoDB table: Auto Scaling has no call that raises a capacity and never lowers it."""
 
+import random
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
+PATIENCE_SECONDS = 20.0
+"""How long to try for the lock; a function's own timeout is longer, and the lock's lease longer than that."""
 
 LEASE_SECONDS = 60
 """Longer than the function may run: who still has the lock by then is not there any more."""
@@ -14,7 +20,11 @@ REMEMBERED_SECONDS = 20
 """How long the last desired capacity is told to the next: AWS states no bound on when a group shows it."""
 
 
-class Lock:
+class LockedError(Exception):
+    """Others had the lock all the time; the message says of what."""
+
+
+class GroupLock:
     """Held by one call at a time.
 
     Args:
@@ -28,6 +38,23 @@ class Lock:
         self._table = table
         self._key = {"group": {"S": group}}
         self._holder = str(uuid.uuid4())
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold it for the `with` block, which changes nothing of what was last set under it.
+
+        Raises:
+            LockedError: It was not to be had.
+        """
+        until = time.monotonic() + PATIENCE_SECONDS
+        while self.take() is None:
+            if time.monotonic() > until:
+                raise LockedError(locked_words(self._key["group"]["S"]))
+            time.sleep(random.uniform(0.05, 0.2))  # noqa: S311 - it protects nothing
+        try:
+            yield
+        finally:
+            self.release(None)
 
     def take(self) -> int | None:
         """Take it, and return the desired capacity last set under it, 0 after a while; None: another has it."""
@@ -65,3 +92,8 @@ class Lock:
             ConditionExpression="holder = :holder",
             ExpressionAttributeValues={**setting, ":holder": {"S": self._holder}},
         )
+
+
+def locked_words(group: str) -> str:
+    """Say that the lock was not to be had."""
+    return f"the desired capacity of {group} was being changed for {PATIENCE_SECONDS:.0f} s: call again"

@@ -1,0 +1,1 @@
+"""The function that launches on demand what spot capacity has not."""
