@@ -35,9 +35,10 @@ check: install
 	CDK_VALIDATION=false cdk synth --quiet
 	cfn-lint cdk.out/*.template.json
 
+# Tests on real builders one after another, the others beside them: local/pytest_plugin.py.
 test: install
 	$(BIN)/python -m local.toolchain >/dev/null
-	$(BIN)/python -m local.sandbox pytest
+	$(BIN)/python -m local.sandbox pytest -n 2 --dist loadgroup
 
 # Of the default configuration's first fleet; a test says when it is no longer that.
 dashboard-picture: install

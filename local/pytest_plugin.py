@@ -1,4 +1,4 @@
-"""Fixtures for tests on real builders: one deployment for the whole session, and an image to build from."""
+"""Tests on real builders: one deployment for the whole session, an image to build from, one test at a time."""
 
 import io
 import tarfile
@@ -14,6 +14,17 @@ from local.deployment import REPOSITORY
 from local.lab import ARCHITECTURE, Lab
 from local.sandbox import in_sandbox
 from local.toolchain import CACHE, Toolchain, install_toolchain
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests on real builders together, in one process, and those of every other file.
+
+    Real builders have networks and names of their own in this machine's kernel, of which there is one.
+    """
+    for item in items:
+        real = "toolchain" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("real builders" if real else item.path.name))
 
 
 @pytest.fixture(scope="session")
