@@ -22,8 +22,8 @@ REFUSALS = {
     "an unknown section": (
         f"[network]\n[cach]\n{FLEET}",
         (
-            "cach: got an unknown key, allowed deployment, network, cache, buildkit, observability, builders: did you "
-            "mean cache?"
+            "cach: got an unknown key, allowed deployment, network, cache, buildkit, kubernetes, observability, "
+            "builders: did you mean cache?"
         ),
     ),
     "an unknown key with the nearest one": (
@@ -31,7 +31,7 @@ REFUSALS = {
         (
             "builders.main.min_capactiy: got an unknown key, allowed cache, clients, compute, "
             "architectures, instance_types, longest_build, max_instance_lifetime_days, certificates, min_capacity, "
-            "max_capacity, spot, scaling, ami, volume, prove_boot: did you mean min_capacity?"
+            "max_capacity, spot, scaling, ami, volume, prove_boot, kubernetes: did you mean min_capacity?"
         ),
     ),
     "an unknown key that is near to none": (
@@ -194,8 +194,8 @@ REFUSALS = {
         ),
     ),
     "compute that there is not": (
-        f'{FLEET}compute = "eks"\n',
-        'builders.main.compute: got "eks", allowed ec2: write ec2',
+        f'{FLEET}compute = "ecs"\n',
+        'builders.main.compute: got "ecs", allowed ec2, eks: did you mean eks?',
     ),
     "a builder that is never replaced": (
         f"{FLEET}max_instance_lifetime_days = 366\n",

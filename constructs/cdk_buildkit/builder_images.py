@@ -1,37 +1,37 @@
 """The container images of builders that are pods, each pinned by its digest."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
-_IMAGE = re.compile(r"(?P<repository>[a-z0-9]+(?:[._:/-]+[a-z0-9]+)*)(?::[\w.-]+)?@sha256:[0-9a-f]{64}")
+EXAMPLE_IMAGES = {
+    "buildkit": "docker.io/moby/buildkit:v0.31.2",
+    "aws_cli": "public.ecr.aws/aws-cli/aws-cli:latest",
+}
+"""The images as their makers publish them, by which a digest is found."""
 
-BUILDKIT_REPOSITORY = "docker.io/moby/buildkit"
-AWS_CLI_REPOSITORY = "public.ecr.aws/aws-cli/aws-cli"
+IMAGE_ALLOWED = "an image pinned by its digest, <repository>@sha256:<64 hexadecimal digits>"
+
+_IMAGE = re.compile(r"[a-z0-9]+([._:/-]+[a-z0-9]+)*@sha256:[0-9a-f]{64}")
 
 
-def image_problem(image: str, example: str) -> tuple[str, str] | None:
-    """Tell what an image must be and how to mend one that is not, or None.
+def is_pinned(image: str) -> bool:
+    """Tell whether an image is pinned by its digest."""
+    return bool(_IMAGE.fullmatch(image))
 
-    Args:
-        image: The image's name.
-        example: The name, with its tag, of the image as its maker publishes it.
-    """
-    if _IMAGE.fullmatch(image):
-        return None
-    return (
-        "an image pinned by its digest, <repository>@sha256:<64 hexadecimal digits>",
-        f"take the digest that `docker buildx imagetools inspect {example}` prints first, of all architectures",
-    )
+
+def how_to_find_digest(example: str) -> str:
+    """Say how the digest of an image is found: the one that is of all its architectures."""
+    return f"take the digest that `docker buildx imagetools inspect {example}` prints, or your mirror's"
 
 
 @dataclass(frozen=True, kw_only=True)
 class BuilderImages:
-    """What the pods run. Neither has a default: a digest is of one day, and whoever runs it has looked at it.
+    """What the pods run. Neither has a default: whoever runs an image has looked at it.
 
     Args:
         buildkit: BuildKit's own image for rootful builders, of every architecture in use.
-        aws_cli: The AWS CLI's own image, version 2 on Amazon Linux 2023: it fetches the certificate and publishes
-            metrics.
+        aws_cli: The AWS CLI's own image, version 2 on Amazon Linux 2023, of every architecture in use. It fetches the
+            certificate and publishes metrics, and lends BuildKit's its Python.
 
     Raises:
         ValueError: One is not pinned by its digest.
@@ -41,11 +41,9 @@ class BuilderImages:
     aws_cli: str
 
     def __post_init__(self) -> None:
-        for name, image, example in (
-            ("buildkit", self.buildkit, f"{BUILDKIT_REPOSITORY}:v0.31.2"),
-            ("aws_cli", self.aws_cli, f"{AWS_CLI_REPOSITORY}:latest"),
-        ):
-            problem = image_problem(image, example)
-            if problem:
-                allowed, mend = problem
-                raise ValueError(f"images.{name} is {allowed}; got {image!r}: {mend}")
+        for name in (field.name for field in fields(self)):
+            image = getattr(self, name)
+            if not is_pinned(image):
+                raise ValueError(
+                    f"{name} is {IMAGE_ALLOWED}; got {image!r}: {how_to_find_digest(EXAMPLE_IMAGES[name])}"
+                )

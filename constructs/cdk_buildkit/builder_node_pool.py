@@ -9,7 +9,7 @@ from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from buildkit_ops.architecture import Architecture
-from cdk_buildkit.acknowledgements import acknowledge
+from cdk_buildkit.acknowledgements import acknowledge_managed_policies
 from cdk_buildkit.builder_capacity import BuilderCapacity
 from cdk_buildkit.builder_cluster import SUBNETS, BuilderCluster
 from cdk_buildkit.builder_scaling import BuilderScaling
@@ -80,7 +80,7 @@ class BuilderNodePool(Construct):
             for pool in self._pools(architecture, capacity, scaling)
         ]
         self.applied = cluster.apply(self, "Resource", self._node_class(), *pools)
-        self.applied.node.add_dependency(self.role, self._let_join())
+        self.applied.node.add_dependency(self._let_join())
 
     def _create_role(self) -> iam.Role:
         role = iam.Role(
@@ -93,9 +93,8 @@ class BuilderNodePool(Construct):
                 for name in ("AmazonEKSWorkerNodeMinimalPolicy", "AmazonEC2ContainerRegistryPullOnly")
             ],
         )
-        acknowledge(
+        acknowledge_managed_policies(
             role,
-            "IAM4",
             "The two policies that a node of EKS Auto Mode has to have: "
             "https://docs.aws.amazon.com/eks/latest/userguide/auto-create-node-role.html",
         )
@@ -131,7 +130,7 @@ class BuilderNodePool(Construct):
         name = f"{self._namespace}-{architecture.kubernetes_name}"
         if not capacity.spot:
             return [self._pool(name, architecture, capacity, "on-demand", ())]
-        on_demand, shares = capacity_shares(scaling)
+        on_demand, shares = capacity_shares(scaling.on_demand_base_capacity, scaling.on_demand_percentage)
         values = [str(number) for number in range(shares)]
         if not on_demand:
             return [self._pool(name, architecture, capacity, "spot", ())]
@@ -176,18 +175,18 @@ class BuilderNodePool(Construct):
         return manifest
 
 
-def capacity_shares(scaling: BuilderScaling) -> tuple[int, int]:
-    """Return of how many equal shares of a spot fleet so many are on demand.
+def capacity_shares(on_demand_base_capacity: int, on_demand_percentage: int) -> tuple[int, int]:
+    """Return how many of how many equal shares of a spot fleet are on demand.
 
     Raises:
         ValueError: It is a number of builders that is asked for, or a share that takes more than ten.
     """
-    share = Fraction(scaling.on_demand_percentage, 100).limit_denominator(_MOST_SHARES)
-    if scaling.on_demand_base_capacity or abs(share * 100 - scaling.on_demand_percentage) >= 1:
+    share = Fraction(on_demand_percentage, 100).limit_denominator(_MOST_SHARES)
+    if on_demand_base_capacity or abs(share * 100 - on_demand_percentage) >= 1:
         raise ValueError(
             "pods are on demand by shares: on_demand_base_capacity is 0, and on_demand_percentage a multiple of a "
-            f"tenth, a quarter or a third; got {scaling.on_demand_base_capacity} and {scaling.on_demand_percentage}: "
-            "take for example 0 and 20"
+            f"tenth, a quarter or a third; got {on_demand_base_capacity} and {on_demand_percentage}: take for example "
+            "0 and 20"
         )
     return share.numerator, share.denominator
 

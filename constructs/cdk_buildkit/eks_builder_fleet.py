@@ -21,7 +21,7 @@ from cdk_buildkit.builder_cluster import BuilderCluster
 from cdk_buildkit.builder_images import BuilderImages
 from cdk_buildkit.builder_load_balancer import BUILDKIT_PORT, HEALTH_PORT, BuilderLoadBalancer
 from cdk_buildkit.builder_namespace import BuilderNamespace
-from cdk_buildkit.builder_node_pool import BuilderNodePool, capacity_shares
+from cdk_buildkit.builder_node_pool import BuilderNodePool
 from cdk_buildkit.builder_pods import BuilderPods, PodSettings, drain_time, settling
 from cdk_buildkit.builder_scaling import METRIC_NAMESPACE, METRIC_PERIOD, BuilderScaling
 from cdk_buildkit.cache_bucket import CacheBucket
@@ -30,7 +30,7 @@ from cdk_buildkit.pod_files import pod_files, pod_files_sum
 from cdk_buildkit.pod_resources import PodResources, PodStore
 from cdk_buildkit.store_volume import StoreVolume
 
-_NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,44}[a-z0-9])?")
 
 
 @jsii.implements(iam.IGrantable, ec2.IConnectable)
@@ -195,7 +195,7 @@ class EksBuilderFleet(Construct):
             host_files_sum=pod_files_sum(),
             certificate_revision=self.certificates.revision,
             spread_capacity=any(each.spot for each in self._capacities.values())
-            and capacity_shares(self.scaling)[0] > 0,
+            and self.scaling.on_demand_percentage > 0,
             user_namespaces=user_namespaces,
         )
         self.pods: dict[Architecture, BuilderPods] = {}
@@ -245,8 +245,8 @@ class EksBuilderFleet(Construct):
             )
         if not _NAMESPACE.fullmatch(self.namespace):
             raise ValueError(
-                "a namespace is 1 to 63 lower-case letters, digits and hyphens, no hyphen at an end; got "
-                f"{self.namespace!r}: give `namespace`"
+                "a fleet's namespace is 1 to 46 lower-case letters, digits and hyphens, no hyphen at an end, for its "
+                f"nodes' names begin with it; got {self.namespace!r}: give `namespace`"
             )
         if any(each.ami_id for each in self._capacities.values()):
             raise ValueError("EKS chooses its nodes' AMI; got an ami_id: leave it out")
