@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from fractions import Fraction
 
+from aws_cdk import Size
 from aws_cdk import aws_eks_v2 as eks
 from aws_cdk import aws_iam as iam
 from constructs import Construct
@@ -15,7 +16,6 @@ from cdk_buildkit.builder_cluster import SUBNETS, BuilderCluster
 from cdk_buildkit.builder_scaling import BuilderScaling
 from cdk_buildkit.instance_types import vcpus
 from cdk_buildkit.kubernetes_manifest import KubernetesManifest
-from cdk_buildkit.pod_resources import PodStore
 
 FLEET_LABEL = "cdk-buildkit/fleet"
 """A label and a taint of the fleet's nodes: its value is the fleet's namespace."""
@@ -26,6 +26,9 @@ LONGEST_NODE_LIFETIME = timedelta(days=21)
 
 CAPACITY_LABEL = "cdk-buildkit/capacity"
 """A label of nodes, whose values builders are spread over evenly where a share of them is on demand."""
+
+DISK_WITHOUT_STORE = Size.gibibytes(80)
+"""A node's disk for images and logs, as EKS Auto Mode has it by itself."""
 
 _MOST_SHARES = 10
 
@@ -40,7 +43,7 @@ class BuilderNodePool(Construct):
         namespace: The fleet's namespace, which names its nodes.
         capacities: Instance types of each architecture, and whether they are on spot capacity.
         scaling: The share of spot capacity that is on demand.
-        store: Where the builders keep their store.
+        store_size: The size of a builder's store where that is on its node's disk. Default: it is on a volume.
         max_node_lifetime: The age at which a node is replaced.
         drain: The longest that one builder takes to drain.
 
@@ -58,7 +61,7 @@ class BuilderNodePool(Construct):
         namespace: str,
         capacities: Mapping[Architecture, BuilderCapacity],
         scaling: BuilderScaling,
-        store: PodStore,
+        store_size: Size | None,
         max_node_lifetime: timedelta,
         drain: timedelta,
     ) -> None:
@@ -70,7 +73,7 @@ class BuilderNodePool(Construct):
             )
         self._cluster = cluster
         self._namespace = namespace
-        self._store = store
+        self._store_size = store_size
         self._max_node_lifetime = max_node_lifetime
         self._drain = drain
         self.role = self._create_role()
@@ -122,6 +125,9 @@ class BuilderNodePool(Construct):
         manifest.set("spec/subnetSelectorTerms", [{"id": each} for each in subnets])
         group = self._cluster.cluster.cluster_security_group_id
         manifest.set("spec/securityGroupSelectorTerms", [{"id": group}])
+        if self._store_size:
+            size = DISK_WITHOUT_STORE.to_gibibytes() + self._store_size.to_gibibytes()
+            manifest.set("spec/ephemeralStorage/size", f"{int(size)}Gi")
         return manifest
 
     def _pools(

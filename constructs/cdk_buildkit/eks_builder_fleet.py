@@ -163,6 +163,7 @@ class EksBuilderFleet(Construct):
         )
         self._admit_load_balancer()
 
+        volume = store_volume or StoreVolume()
         self._node_pool = (
             BuilderNodePool(
                 self,
@@ -171,14 +172,13 @@ class EksBuilderFleet(Construct):
                 namespace=self.namespace,
                 capacities=self._capacities,
                 scaling=self.scaling,
-                store=store,
+                store_size=volume.size if store is PodStore.EPHEMERAL else None,
                 max_node_lifetime=timedelta(seconds=max_node_lifetime.to_seconds()),
                 drain=drain_time(longest_build),
             )
             if cluster.auto_mode
             else None
         )
-        volume = store_volume or StoreVolume()
         self._files = cluster.apply(self, "Files", pod_files(self.namespace))
         self._files.node.add_dependency(self._namespace.applied)
         self._storage = (

@@ -9,8 +9,8 @@ from aws_cdk import Size
 class PodStore(StrEnum):
     """Where a pod keeps its store.
 
-    `VOLUME` is an EBS volume of its own, which a pod that is replaced finds again. `EPHEMERAL` is the node's own disk,
-    NVMe where the node is one of Auto Mode: faster, and empty for each pod.
+    `VOLUME` is an EBS volume of its own, which a pod that is replaced finds again. `EPHEMERAL` is the node's own
+    disk, and gone with the pod.
     """
 
     VOLUME = "volume"

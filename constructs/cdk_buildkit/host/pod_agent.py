@@ -64,7 +64,7 @@ class PodAgent:
         HealthServer(self.health, others={READY_PATH: self.readiness}).start()
         threading.Thread(target=self._publish_for_ever, daemon=True).start()
         threading.Thread(target=self._observer.watch, daemon=True).start()
-        threading.Thread(target=self._watch_drain, daemon=True).start()
+        threading.Thread(target=self.watch_drain, daemon=True).start()
         ended.wait()
         self._publisher.send()
 
@@ -79,6 +79,25 @@ class PodAgent:
         """
         condition = self._condition()
         return health(condition, max_builds=condition.builds + 1)
+
+    def watch_drain(self) -> None:
+        """Wait until the pod is to go, and tell of builds that are not given their time."""
+        while not self._is_leaving():
+            time.sleep(LOOK_SECONDS)
+        log("drain_started", cause="the pod is to go", builds=count_builds())
+        until = time.monotonic() + self._drain_seconds
+        while time.monotonic() < until:
+            time.sleep(LOOK_SECONDS)
+        # The kubelet is about to kill what is left, this agent too.
+        builds = count_builds()
+        if builds:
+            log("drain_timed_out", builds=builds)
+            log("builds_lost", cause="longest_build", builds=builds)
+            now = time.time()
+            self._publisher.add(
+                Datum("DrainTimeouts", 1, now, unit="Count"), Datum("BuildsLost", builds, now, unit="Count")
+            )
+            self._publisher.send()
 
     def _condition(self) -> Condition:
         return Condition(
@@ -97,24 +116,6 @@ class PodAgent:
                 self._publisher.add(
                     Datum(IN_FLIGHT_BUILDS, count_builds(), time.time(), unit="Count", high_resolution=True)
                 )
-            self._publisher.send()
-
-    def _watch_drain(self) -> None:
-        while not self._is_leaving():
-            time.sleep(LOOK_SECONDS)
-        log("drain_started", cause="the pod is to go", builds=count_builds())
-        until = time.monotonic() + self._drain_seconds
-        while time.monotonic() < until:
-            time.sleep(LOOK_SECONDS)
-        # The kubelet is about to kill what is left, this agent too.
-        builds = count_builds()
-        if builds:
-            log("drain_timed_out", builds=builds)
-            log("builds_lost", cause="longest_build", builds=builds)
-            now = time.time()
-            self._publisher.add(
-                Datum("DrainTimeouts", 1, now, unit="Count"), Datum("BuildsLost", builds, now, unit="Count")
-            )
             self._publisher.send()
 
 

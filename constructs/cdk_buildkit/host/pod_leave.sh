@@ -3,5 +3,5 @@
 # come until every load balancer has heard of it.
 set -eu
 
-touch /run/buildkit/leaving
+touch "${1:-/run/buildkit}/leaving"
 sleep "$SETTLING_SECONDS"

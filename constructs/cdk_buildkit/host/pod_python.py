@@ -34,8 +34,10 @@ def copy(directory: Path) -> None:
 def shared_libraries() -> list[Path]:
     """Return the shared libraries of this process, the dynamic loader among them."""
     lines = Path("/proc/self/maps").read_text().splitlines()
-    paths = {line.split(maxsplit=5)[5] for line in lines if "/" in line}
-    return sorted(Path(path) for path in paths if ".so" in Path(path).name and "python3" not in Path(path).parent.name)
+    paths = {Path(line.split(maxsplit=5)[5]) for line in lines if "/" in line}
+    return sorted(
+        path for path in paths if ".so" in path.name and path.parent.name != "lib-dynload"
+    )  # those are modules
 
 
 def names_of(library: Path) -> list[str]:
