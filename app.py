@@ -82,6 +82,8 @@ def define_stacks(app: cdk.App, config: Config) -> None:
                     buildkit=config.kubernetes.buildkit_image, aws_cli=config.kubernetes.aws_cli_image
                 ),
                 cluster=cluster.cluster,
+                observability=config.observability,
+                alarm_topic=alarm_topic,
                 zone=network.zone,
                 caches=cache.buckets,
                 description=f"BuildKit builders of the fleet {name}",

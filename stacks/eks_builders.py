@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from aws_cdk import CfnOutput, Duration, Size, Stack
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_route53 as route53
+from aws_cdk import aws_sns as sns
 from constructs import Construct
 
 from cdk_buildkit import (
@@ -12,6 +13,7 @@ from cdk_buildkit import (
     BuilderCertificates,
     BuilderCluster,
     BuilderImages,
+    BuilderObservability,
     CacheBucket,
     CacheScope,
     EksBuilderFleet,
@@ -20,7 +22,7 @@ from cdk_buildkit import (
     StoreVolume,
 )
 from stacks.builders import capacity_of, scaling_of
-from stacks.config import FleetConfig
+from stacks.config import FleetConfig, ObservabilityConfig
 
 
 class EksBuildersStack(Stack):
@@ -35,6 +37,8 @@ class EksBuildersStack(Stack):
         config: FleetConfig,
         images: BuilderImages,
         cluster: BuilderCluster,
+        observability: ObservabilityConfig,
+        alarm_topic: sns.ITopic | None,
         zone: route53.IPrivateHostedZone,
         caches: Mapping[Architecture, CacheBucket],
         description: str,
@@ -76,6 +80,9 @@ class EksBuildersStack(Stack):
             max_node_lifetime=Duration.days(config.max_instance_lifetime_days),
             user_namespaces=pods.user_namespaces,
         )
+        if observability.alarm_topic_arn:
+            alarm_topic = sns.Topic.from_topic_arn(self, "AlarmTopic", observability.alarm_topic_arn)
+        BuilderObservability(self, "Observability", fleet=self.fleet, alarm_topic=alarm_topic)
         for client in config.clients:
             self.fleet.connections.allow_default_port_from(
                 ec2.Peer.security_group_id(client) if client.startswith("sg-") else ec2.Peer.ipv4(client), "A client"

@@ -80,9 +80,9 @@ REFUSALS = {
     "pods that nobody reaches": (
         EKS,
         (
-            "builders.main.kubernetes: got neither client_namespaces nor load_balancer, allowed one of them or both, or "
-            "nobody reaches the builders: name the clients' namespaces, or set load_balancer = true for clients in the "
-            "VPC"
+            "builders.main.kubernetes: got neither client_namespaces nor load_balancer, allowed one of them or both, "
+            "or nobody reaches the builders: name the clients' namespaces, or set load_balancer = true for clients in "
+            "the VPC"
         ),
     ),
     "clients in the VPC without a load balancer": (

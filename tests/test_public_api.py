@@ -44,7 +44,7 @@ PUBLIC = {
         "longest_instance_lifetime",
     ],
     "BuilderObservability": [
-        "(scope: Construct, id: str, *, fleet: Ec2BuilderFleet, alarm_topic: ITopic | None = None)"
+        ("(scope: Construct, id: str, *, fleet: Ec2BuilderFleet | EksBuilderFleet, alarm_topic: ITopic | None = None)")
     ],
     "FunctionAlarm": [
         (

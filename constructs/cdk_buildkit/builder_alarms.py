@@ -11,7 +11,8 @@ from constructs import Construct
 from buildkit_ops.architecture import Architecture
 from cdk_buildkit.builder_host import HOST_FILES
 from cdk_buildkit.ec2_builder_fleet import Ec2BuilderFleet
-from cdk_buildkit.fleet_metrics import CERTIFICATES, FleetMetrics
+from cdk_buildkit.eks_builder_fleet import EksBuilderFleet
+from cdk_buildkit.fleet_metrics import CERTIFICATES, BuilderFleet, FleetMetrics
 from cdk_buildkit.function_alarm import FunctionAlarm
 from cdk_buildkit.operator_alarm import BREACHING, OperatorAlarm
 
@@ -38,7 +39,7 @@ class BuilderAlarms(Construct):
         scope: Construct,
         id: str,  # noqa: A002 - the name that every construct gives it
         *,
-        fleet: Ec2BuilderFleet,
+        fleet: BuilderFleet,
         metrics: FleetMetrics,
         topic: sns.ITopic | None,
     ) -> None:
@@ -46,15 +47,43 @@ class BuilderAlarms(Construct):
         self._fleet = fleet
         self._metrics = metrics
         self._topic = topic
+        self._end, self._builder = (
+            ("terminate", "instance") if isinstance(fleet, Ec2BuilderFleet) else ("delete", "pod")
+        )
         self.alarms: list[cloudwatch.Alarm] = []
         for architecture in fleet.architectures:
-            self._watch_capacity(architecture)
+            if isinstance(fleet, EksBuilderFleet):
+                self._watch_pods(fleet, architecture)
+            else:
+                self._watch_instances(architecture)
             self._watch_health(architecture)
             self._watch_builds(architecture)
         self._watch_certificates()
-        self._watch_waking()
+        if isinstance(fleet, Ec2BuilderFleet):
+            self._watch_waking(fleet)
 
-    def _watch_capacity(self, architecture: Architecture) -> None:
+    def _watch_pods(self, fleet: EksBuilderFleet, architecture: Architecture) -> None:
+        self._add(
+            architecture,
+            "AtMaximum",
+            metric=cloudwatch.MathExpression(
+                expression=f"IF(live >= {fleet.capacities[architecture].max_capacity} AND "
+                f"in_flight > {fleet.scaling.target_builds_per_builder:g}, 1, 0)",
+                using_metrics={
+                    "live": self._metrics.live(architecture),
+                    "in_flight": self._metrics.in_flight(architecture),
+                },
+                label="More builds than its maximum is for",
+                period=Duration.minutes(1),
+            ),
+            threshold=1,
+            periods=15,
+            words="Builders have had more builds than target_builds_per_builder for 15 minutes, and there are "
+            "max_capacity of them: builds share what is there, and get slower. Raise max_capacity.",
+            section="at-maximum",
+        )
+
+    def _watch_instances(self, architecture: Architecture) -> None:
         desired = self._metrics.group("GroupDesiredCapacity", architecture)
         in_service = self._metrics.group("GroupInServiceInstances", architecture)
         self._add(
@@ -92,8 +121,6 @@ class BuilderAlarms(Construct):
             "its maximum: builds share what is there, and get slower. Raise max_capacity.",
             section="at-maximum",
         )
-
-    def _watch_health(self, architecture: Architecture) -> None:
         self._add(
             architecture,
             "NoBuilderAnswers",
@@ -114,6 +141,8 @@ class BuilderAlarms(Construct):
             "minutes: no build can start. Look at the logs of builder-agent and buildkitd.",
             section="no-builder-answers",
         )
+
+    def _watch_health(self, architecture: Architecture) -> None:
         self._add(
             architecture,
             "BuilderUnhealthy",
@@ -121,7 +150,7 @@ class BuilderAlarms(Construct):
             threshold=LEAST_UNANSWERED,
             periods=2,
             words="buildkitd has not answered on a builder for 10 minutes. Find which in the logs (look_failed), and "
-            "terminate that instance: another comes.",
+            f"{self._end} that {self._builder}: another comes.",
             section="builder-unhealthy",
         )
         self._add(
@@ -132,7 +161,7 @@ class BuilderAlarms(Construct):
             periods=3,
             comparison=cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
             words="A builder's store has been fuller for 15 minutes than BuildKit's garbage collection should let it "
-            "be. Give it a larger volume, or terminate the instance.",
+            f"be. Give it a larger volume, or {self._end} the {self._builder}.",
             section="store-full",
         )
 
@@ -157,15 +186,16 @@ class BuilderAlarms(Construct):
             "hangs, takes longer than that, or the daemon hangs. Its log stream says which.",
             section="drain-timed-out",
         )
-        self._add(
-            architecture,
-            "BootsFail",
-            metric=self._metrics.published("BootFailures", architecture, "Sum", period=_FIFTEEN_MINUTES),
-            threshold=2,
-            periods=1,
-            words="Builders do not boot, and are replaced again and again. Their log streams end with the reason.",
-            section="boots-fail",
-        )
+        if isinstance(self._fleet, Ec2BuilderFleet):
+            self._add(
+                architecture,
+                "BootsFail",
+                metric=self._metrics.published("BootFailures", architecture, "Sum", period=_FIFTEEN_MINUTES),
+                threshold=2,
+                periods=1,
+                words="Builders do not boot, and are replaced again and again. Their log streams end with the reason.",
+                section="boots-fail",
+            )
         self._add(
             architecture,
             "CacheErrors",
@@ -206,11 +236,11 @@ class BuilderAlarms(Construct):
         )
         self.alarms.append(issuer.alarm)
 
-    def _watch_waking(self) -> None:
+    def _watch_waking(self, fleet: Ec2BuilderFleet) -> None:
         alarm = OperatorAlarm(
             self,
             "WakerFails",
-            metric=self._fleet.waker.function.metric_errors(period=_FIVE_MINUTES),
+            metric=fleet.waker.function.metric_errors(period=_FIVE_MINUTES),
             threshold=1,
             periods=1,
             words="The function that starts the first builders of a fleet that sleeps has failed: jobs may wait for "

@@ -107,7 +107,7 @@ class EksBuilderFleet(Construct):
         self.cluster = cluster
         self.namespace = namespace or f"buildkit-{record_name}"
         self.scaling = scaling or BuilderScaling()
-        self._capacities = {each: BuilderCapacity() for each in caches} | dict(capacities or {})
+        self.capacities = {each: BuilderCapacity() for each in caches} | dict(capacities or {})
         self._longest_build = longest_build
         self._check(caches, capacities or {}, client_namespaces, load_balancer=load_balancer)
         if user_namespaces and cluster.auto_mode:
@@ -145,7 +145,7 @@ class EksBuilderFleet(Construct):
             cluster=cluster,
             name=self.namespace,
             # Twice: what is replaced may still drain.
-            most_pods=2 * sum(each.max_capacity for each in self._capacities.values()),
+            most_pods=2 * sum(each.max_capacity for each in self.capacities.values()),
             client_namespaces=client_namespaces,
             vpc_reaches=load_balancer,
             egress=egress,
@@ -170,7 +170,7 @@ class EksBuilderFleet(Construct):
                 "Nodes",
                 cluster=cluster,
                 namespace=self.namespace,
-                capacities=self._capacities,
+                capacities=self.capacities,
                 scaling=self.scaling,
                 store_size=volume.size if store is PodStore.EPHEMERAL else None,
                 max_node_lifetime=timedelta(seconds=max_node_lifetime.to_seconds()),
@@ -194,7 +194,7 @@ class EksBuilderFleet(Construct):
             longest_build=longest_build,
             host_files_sum=pod_files_sum(),
             certificate_revision=self.certificates.revision,
-            spread_capacity=any(each.spot for each in self._capacities.values())
+            spread_capacity=any(each.spot for each in self.capacities.values())
             and self.scaling.on_demand_percentage > 0,
             user_namespaces=user_namespaces,
         )
@@ -232,7 +232,7 @@ class EksBuilderFleet(Construct):
         *,
         load_balancer: bool,
     ) -> None:
-        if not caches or set(self._capacities) > set(caches):
+        if not caches or set(self.capacities) > set(caches):
             raise ValueError(
                 "a fleet has builders of the architectures that it has a cache for; got caches for "
                 f"{[each.value for each in caches]}, capacities for {[each.value for each in capacities]}: "
@@ -248,7 +248,7 @@ class EksBuilderFleet(Construct):
                 "a fleet's namespace is 1 to 46 lower-case letters, digits and hyphens, no hyphen at an end, for its "
                 f"nodes' names begin with it; got {self.namespace!r}: give `namespace`"
             )
-        if any(each.ami_id for each in self._capacities.values()):
+        if any(each.ami_id for each in self.capacities.values()):
             raise ValueError("EKS chooses its nodes' AMI; got an ami_id: leave it out")
         if self.scaling.warm_pool:
             raise ValueError("a warm pool is of EC2 instances; got one for pods: leave it out")
@@ -295,7 +295,7 @@ class EksBuilderFleet(Construct):
             f"{architecture.construct_id}Builders",
             cluster=self.cluster,
             architecture=architecture,
-            capacity=self._capacities[architecture],
+            capacity=self.capacities[architecture],
             settings=self._settings,
             environment=self._environment(architecture, cache),
         )
