@@ -53,7 +53,9 @@ class EksBuilderFleet(Construct):
             stage. Default: none.
         namespace: The fleet's namespace. Default: `buildkit-<record_name>`.
         client_namespaces: The namespaces whose pods may reach the builders.
-        load_balancer: Have an internal load balancer and the fleet's name in DNS, for clients in the VPC.
+        load_balancer: Have an internal load balancer and the fleet's name in DNS, for clients in the VPC. No network
+            policy can name its addresses: whatever is in the VPC, other pods too, then reaches the builders' port, and
+            is asked for its certificate there.
         egress: Private IPv4 blocks that builders and their steps reach, beside the internet: registries, endpoints of
             AWS services in the VPC. Default: none.
         certificates: The fleet's certificate authority and certificates, for its name and no other fleet's. Default:
