@@ -5,10 +5,12 @@ from pathlib import Path
 
 import aws_cdk as cdk
 
-from cdk_buildkit import CacheScope
+from cdk_buildkit import BuilderImages, CacheScope
 from stacks.builders import BuildersStack
 from stacks.cache import CacheStack
-from stacks.config import Config, ConfigError, load_config
+from stacks.cluster import ClusterStack
+from stacks.config import Config, ConfigError, architectures_in_use, load_config
+from stacks.eks_builders import EksBuildersStack
 from stacks.network import NetworkStack
 from stacks.observability import ObservabilityStack
 from stacks.release import ReleaseStack
@@ -38,29 +40,54 @@ def define_stacks(app: cdk.App, config: Config) -> None:
             app, f"{deployment.name}-observability", description="Alarm topic of the BuildKit builders"
         ).alarm_topic
     )
-    release = ReleaseStack(
-        app,
-        f"{deployment.name}-release",
-        config=config.buildkit,
-        observability=config.observability,
-        alarm_topic=alarm_topic,
-        architectures=config.architectures,
-        description="BuildKit for the builders to boot from",
-    )
-    for name, fleet in fleets.items():
-        BuildersStack(
+    if on_ec2 := config.fleets_on("ec2"):
+        release = ReleaseStack(
             app,
-            f"{deployment.name}-builders-{name}",
-            name=name,
-            config=fleet,
-            releases=release.releases,
+            f"{deployment.name}-release",
+            config=config.buildkit,
             observability=config.observability,
             alarm_topic=alarm_topic,
-            vpc=network.vpc,
-            zone=network.zone,
-            caches=cache.buckets,
-            description=f"BuildKit builders of the fleet {name}",
+            architectures=architectures_in_use(on_ec2),
+            description="BuildKit for the builders to boot from",
         )
+        for name, fleet in on_ec2.items():
+            BuildersStack(
+                app,
+                f"{deployment.name}-builders-{name}",
+                name=name,
+                config=fleet,
+                releases=release.releases,
+                observability=config.observability,
+                alarm_topic=alarm_topic,
+                vpc=network.vpc,
+                zone=network.zone,
+                caches=cache.buckets,
+                description=f"BuildKit builders of the fleet {name}",
+            )
+    if on_eks := config.fleets_on("eks"):
+        cluster = ClusterStack(
+            app,
+            f"{deployment.name}-cluster",
+            config=config.kubernetes,
+            vpc=network.vpc,
+            description="Cluster of the BuildKit builders",
+        )
+        for name, fleet in on_eks.items():
+            EksBuildersStack(
+                app,
+                f"{deployment.name}-builders-{name}",
+                name=name,
+                config=fleet,
+                images=BuilderImages(
+                    buildkit=config.kubernetes.buildkit_image, aws_cli=config.kubernetes.aws_cli_image
+                ),
+                cluster=cluster.cluster,
+                observability=config.observability,
+                alarm_topic=alarm_topic,
+                zone=network.zone,
+                caches=cache.buckets,
+                description=f"BuildKit builders of the fleet {name}",
+            )
     for key, value in deployment.tags.items():
         cdk.Tags.of(app).add(key, value)
 

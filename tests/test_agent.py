@@ -11,7 +11,7 @@ import pytest
 
 from cdk_buildkit.builder_load_balancer import BUILDKIT_PORT, HEALTH_PATH, HEALTH_PORT
 from cdk_buildkit.builder_scaling import IN_FLIGHT_BUILDS
-from cdk_buildkit.host import agent, builds, daemon_probe, fleet_calls, health_server, publisher, retirement
+from cdk_buildkit.host import builds, daemon_probe, fleet_calls, health_server, publisher, retirement
 from cdk_buildkit.host.agent_rules import Condition, Health, Idleness, health
 from cdk_buildkit.host.aws_command import CallError
 from cdk_buildkit.host.fleet_calls import AtMinimumError, Fleet
@@ -47,7 +47,7 @@ def test_a_builder_takes_builds_while_it_has_room_and_stays(condition: Condition
 def test_the_load_balancer_asks_where_the_agent_answers() -> None:
     assert (health_server.HEALTH_PORT, health_server.HEALTH_PATH) == (HEALTH_PORT, HEALTH_PATH)
     assert builds.BUILDKIT_PORT == BUILDKIT_PORT
-    assert agent.IN_FLIGHT_BUILDS == IN_FLIGHT_BUILDS
+    assert builds.IN_FLIGHT_BUILDS == IN_FLIGHT_BUILDS
 
 
 def test_idleness_begins_anew_with_each_build() -> None:

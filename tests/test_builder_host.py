@@ -29,9 +29,13 @@ def assembly(make_app: Callable[[], cdk.App], root: Path) -> Any:  # noqa: ANN40
 
 @pytest.fixture(scope="module")
 def host_files(root: Path) -> dict[str, bytes]:
-    """The files that land on a builder, by name, but for the one that travels in the user data."""
+    """The files that land on a builder, by name, but for the one that travels in the user data and those of pods."""
     directory = root / "constructs/cdk_buildkit/host"
-    return {path.name: path.read_bytes() for path in directory.iterdir() if path.is_file() and path.name != "loader.sh"}
+    return {
+        path.name: path.read_bytes()
+        for path in directory.iterdir()
+        if path.is_file() and path.name != "loader.sh" and not path.name.startswith("pod_")
+    }
 
 
 @pytest.fixture(scope="module")

@@ -18,12 +18,148 @@ availability_zones = ["eu-west-1a", "eu-west-1b"]
 private_subnet_ids = ["subnet-01234567", "subnet-89abcdef"]
 """
 
+DIGEST = "0123456789abcdef" * 4
+KUBERNETES = (
+    f'[kubernetes]\nbuildkit_image = "moby/buildkit@sha256:{DIGEST}"\naws_cli_image = "aws-cli@sha256:{DIGEST}"\n'
+)
+EKS_FLEET = f'{FLEET}compute = "eks"\n'
+REACHED = 'kubernetes = { client_namespaces = ["ci"] }\n'
+CLUSTER = '[kubernetes.cluster]\nname = "platform"\nsecurity_group_id = "sg-01234567"\n'
+EKS = f"{KUBERNETES}{EKS_FLEET}"
+
 REFUSALS = {
+    "a fleet on EKS without BuildKit's image": (
+        f'[kubernetes]\naws_cli_image = "aws-cli@sha256:{DIGEST}"\n{EKS_FLEET}{REACHED}',
+        (
+            "kubernetes.buildkit_image: got nothing, allowed an image pinned by its digest, <repository>@sha256:<64 "
+            "hexadecimal digits>: take the digest that `docker buildx imagetools inspect "
+            "docker.io/moby/buildkit:v0.31.2` prints, or your mirror's"
+        ),
+    ),
+    "a fleet on EKS without the AWS CLI's image": (
+        f'[kubernetes]\nbuildkit_image = "moby/buildkit@sha256:{DIGEST}"\n{EKS_FLEET}{REACHED}',
+        (
+            "kubernetes.aws_cli_image: got nothing, allowed an image pinned by its digest, <repository>@sha256:<64 "
+            "hexadecimal digits>: take the digest that `docker buildx imagetools inspect "
+            "public.ecr.aws/aws-cli/aws-cli:latest` prints, or your mirror's"
+        ),
+    ),
+    "an image by its tag": (
+        f'[kubernetes]\nbuildkit_image = "moby/buildkit:v0.31.2"\n{FLEET}',
+        (
+            'kubernetes.buildkit_image: got "moby/buildkit:v0.31.2", allowed an image pinned by its digest, '
+            "<repository>@sha256:<64 hexadecimal digits>: take the digest that `docker buildx imagetools inspect "
+            "docker.io/moby/buildkit:v0.31.2` prints, or your mirror's"
+        ),
+    ),
+    "a version of Kubernetes that there is not": (
+        f'[kubernetes]\nversion = "1.20"\n{FLEET}',
+        'kubernetes.version: got "1.20", allowed 1.36, 1.35, 1.34: choose one of them',
+    ),
+    "an administrator that is no principal": (
+        f'[kubernetes]\nadmin_principals = ["admin"]\n{FLEET}',
+        (
+            "kubernetes.admin_principals[0]: got \"admin\", allowed a role's or a user's ARN, "
+            "arn:aws:iam::<account>:role/<name>: copy it from the console or the command line"
+        ),
+    ),
+    "a cluster that exists in a new VPC": (
+        f"{KUBERNETES}{CLUSTER}{EKS_FLEET}{REACHED}",
+        (
+            "kubernetes.cluster: got a cluster that exists, and a new VPC, allowed one in a VPC that exists too: add "
+            "[network.vpc] with the cluster's VPC, or remove the cluster for a new one"
+        ),
+    ),
+    "access to a cluster that exists": (
+        f'[network.vpc]{VPC}{KUBERNETES}public_access_cidrs = ["198.51.100.0/24"]\n{CLUSTER}{EKS_FLEET}{REACHED}',
+        (
+            "kubernetes.public_access_cidrs: got a list, allowed none beside [kubernetes.cluster], whose access is its "
+            "owner's: remove it, and set it where the cluster is made"
+        ),
+    ),
+    "pods that nobody reaches": (
+        EKS,
+        (
+            "builders.main.kubernetes: got neither client_namespaces nor load_balancer, allowed one of them or both, "
+            "or nobody reaches the builders: name the clients' namespaces, or set load_balancer = true for clients in "
+            "the VPC"
+        ),
+    ),
+    "clients in the VPC without a load balancer": (
+        f'{EKS}clients = ["10.0.0.0/16"]\n{REACHED}',
+        (
+            "builders.main.clients: got a list, allowed clients of a load balancer, and there is none: set "
+            "kubernetes.load_balancer = true, or remove them"
+        ),
+    ),
+    "an AMI of pods": (
+        f'{EKS}{REACHED}ami = {{ arm64 = "ami-01234567" }}\n',
+        "builders.main.ami: got an AMI, allowed none where compute is eks: EKS chooses its nodes': remove it",
+    ),
+    "a warm pool of pods": (
+        (
+            f'{EKS}{REACHED}instance_types = {{ arm64 = ["c7g.xlarge"], x86_64 = ["c6i.xlarge"] }}\n'
+            "scaling = { warm_pool = {} }\n"
+        ),
+        (
+            "builders.main.scaling.warm_pool: got a warm pool, allowed none where compute is eks: it is of EC2 "
+            'instances: remove it; kubernetes.store = "volume" keeps the store of a builder that is replaced'
+        ),
+    ),
+    "schedules of pods": (
+        f'{EKS}{REACHED}scaling = {{ schedules = [{{ cron = "0 8 * * *", min_capacity = 1 }}] }}\n',
+        (
+            "builders.main.scaling.schedules: got schedules, allowed none where compute is eks: they are of Auto "
+            "Scaling groups: remove them"
+        ),
+    ),
+    "user namespaces on Auto Mode": (
+        f'{EKS}kubernetes = {{ client_namespaces = ["ci"], user_namespaces = true }}\n',
+        (
+            "builders.main.kubernetes.user_namespaces: got true, allowed false on EKS Auto Mode, whose nodes allow no "
+            "user namespaces (aws/containers-roadmap#2797): remove it, or give a [kubernetes.cluster] with auto_mode = "
+            "false whose nodes allow them"
+        ),
+    ),
+    "nodes that EKS Auto Mode ends before": (
+        f"{EKS}{REACHED}max_instance_lifetime_days = 22\n",
+        (
+            "builders.main.max_instance_lifetime_days: got 22, allowed at most 21, as long as EKS Auto Mode lets a "
+            "node live: lower it"
+        ),
+    ),
+    "an odd share of pods on demand": (
+        f"{EKS}{REACHED}spot = true\nscaling = {{ on_demand_percentage = 3 }}\n",
+        (
+            "builders.main.scaling.on_demand_percentage: got 3 above 0, allowed a multiple of a tenth, a quarter or a "
+            "third above on_demand_base_capacity 0 where compute is eks, as pods are spread over equal shares: take "
+            "for example 20 above 0"
+        ),
+    ),
+    "a namespace that is no name": (
+        f'{EKS}kubernetes = {{ client_namespaces = ["CI"] }}\n',
+        (
+            'builders.main.kubernetes.client_namespaces[0]: got "CI", allowed a namespace\'s name, 1 to 46 lower-case '
+            "letters, digits and hyphens, no hyphen at an end: rename it, for example to buildkit-main"
+        ),
+    ),
+    "the node's own services among what steps reach": (
+        f'{EKS}kubernetes = {{ load_balancer = true, egress = ["169.254.169.254/32"] }}\n',
+        (
+            'builders.main.kubernetes.egress[0]: got "169.254.169.254/32", allowed a private IPv4 block outside '
+            "169.254.0.0/16, where the node's own services are: take that of the registry or endpoint; the internet is "
+            "open anyway"
+        ),
+    ),
+    "a store that there is not": (
+        f'{EKS}kubernetes = {{ load_balancer = true, store = "disk" }}\n',
+        'builders.main.kubernetes.store: got "disk", allowed volume, ephemeral: choose one of them',
+    ),
     "an unknown section": (
         f"[network]\n[cach]\n{FLEET}",
         (
-            "cach: got an unknown key, allowed deployment, network, cache, buildkit, observability, builders: did you "
-            "mean cache?"
+            "cach: got an unknown key, allowed deployment, network, cache, buildkit, kubernetes, observability, "
+            "builders: did you mean cache?"
         ),
     ),
     "an unknown key with the nearest one": (
@@ -31,7 +167,7 @@ REFUSALS = {
         (
             "builders.main.min_capactiy: got an unknown key, allowed cache, clients, compute, "
             "architectures, instance_types, longest_build, max_instance_lifetime_days, certificates, min_capacity, "
-            "max_capacity, spot, scaling, ami, volume, prove_boot: did you mean min_capacity?"
+            "max_capacity, spot, scaling, ami, volume, prove_boot, kubernetes: did you mean min_capacity?"
         ),
     ),
     "an unknown key that is near to none": (
@@ -194,8 +330,8 @@ REFUSALS = {
         ),
     ),
     "compute that there is not": (
-        f'{FLEET}compute = "eks"\n',
-        'builders.main.compute: got "eks", allowed ec2: write ec2',
+        f'{FLEET}compute = "ecs"\n',
+        'builders.main.compute: got "ecs", allowed ec2, eks: did you mean eks?',
     ),
     "a builder that is never replaced": (
         f"{FLEET}max_instance_lifetime_days = 366\n",

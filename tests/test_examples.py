@@ -4,9 +4,10 @@ import importlib.util
 import json
 import subprocess
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import aws_cdk as cdk
 import pytest
@@ -21,13 +22,15 @@ CONFIGURATIONS = sorted(EXAMPLES.glob("*.toml"))
 PROGRAMS = sorted(EXAMPLES.glob("import_*.py"))
 
 BUILDERS = {
+    "eks": {"buildkit-builders-main": 2, "buildkit-builders-pull-requests": 2},
+    "eks-existing-cluster": {"buildkit-builders-main": 1},
     "existing-bucket-and-kms": {"buildkit-builders-main": 2},
     "existing-vpc": {"buildkit-builders-main": 2},
     "office-hours": {"buildkit-builders-main": 1, "buildkit-builders-pull-requests": 2},
     "one-architecture": {"buildkit-builders-main": 1},
     "spot": {"buildkit-builders-main": 4, "buildkit-builders-pull-requests": 4},
 }
-"""Groups of builders in each stack of each example: one for each architecture, and one on demand beside spot."""
+"""Groups of builders in each stack of each example: Auto Scaling groups, two beside spot, or StatefulSets."""
 
 
 @pytest.fixture(scope="session")
@@ -65,10 +68,16 @@ def test_an_example_has_its_builders(examples: dict[str, cdk.App], name: str) ->
         stack.stack_name
         for stack in examples[name].synth().stacks
         for resource in stack.template.get("Resources", {}).values()
-        if resource["Type"] == "AWS::AutoScaling::AutoScalingGroup" and "TargetGroupARNs" in resource["Properties"]
+        if is_group(resource)
     )
 
     assert groups == BUILDERS[name]
+
+
+def is_group(resource: Mapping[str, Any]) -> bool:
+    """Tell whether a template's resource is of builders of one architecture."""
+    properties = resource["Properties"]
+    return "TargetGroupARNs" in properties or '\\"StatefulSet\\"' in json.dumps(properties.get("Manifest", ""))
 
 
 @pytest.mark.parametrize("name", [*BUILDERS, *(path.stem for path in PROGRAMS)])

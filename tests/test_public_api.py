@@ -10,7 +10,15 @@ import cdk_buildkit
 
 PUBLIC = {
     "AlarmTopic": ["(scope: Construct, id: str)"],
-    "Architecture": ["ARM64 = 'arm64'", "X86_64 = 'x86_64'", "construct_id", "oci_name", "platform", "port"],
+    "Architecture": [
+        "ARM64 = 'arm64'",
+        "X86_64 = 'x86_64'",
+        "construct_id",
+        "kubernetes_name",
+        "oci_name",
+        "platform",
+        "port",
+    ],
     "BuildKitRelease": [
         (
             "(*, version: str = 'v0.31.2', url: str = 'https://github.com/moby/buildkit/releases/download/{version}/"
@@ -36,7 +44,7 @@ PUBLIC = {
         "longest_instance_lifetime",
     ],
     "BuilderObservability": [
-        "(scope: Construct, id: str, *, fleet: Ec2BuilderFleet, alarm_topic: ITopic | None = None)"
+        ("(scope: Construct, id: str, *, fleet: Ec2BuilderFleet | EksBuilderFleet, alarm_topic: ITopic | None = None)")
     ],
     "FunctionAlarm": [
         (
@@ -106,6 +114,33 @@ PUBLIC = {
         "as_block_device(device_name: str) -> BlockDevice",
     ],
     "WarmPool": ["(*, min_size: int = 0, max_prepared_capacity: int | None = None, reuse_on_scale_in: bool = True)"],
+    "BuilderCluster": [
+        (
+            "(scope: Construct, id: str, *, vpc: IVpc, version: str = '1.36', admin_principals: Sequence[str] = "
+            "(), public_access_cidrs: Sequence[str] = (), existing: ExistingCluster | None = None)"
+        ),
+        "apply(scope: Construct, id: str, manifests: KubernetesManifest) -> KubernetesManifest",
+    ],
+    "BuilderImages": ["(*, buildkit: str, aws_cli: str)"],
+    "EksBuilderFleet": [
+        (
+            "(scope: Construct, id: str, *, cluster: BuilderCluster, zone: IPrivateHostedZone, record_name: "
+            "str, caches: Mapping[Architecture, CacheBucket], write: CacheScope, images: BuilderImages, read: "
+            "Sequence[CacheScope] = (), namespace: str | None = None, client_namespaces: Sequence[str] = (), "
+            "load_balancer: bool = False, egress: Sequence[str] = (), certificates: BuilderCertificates | None "
+            "= None, capacities: Mapping[Architecture, BuilderCapacity] | None = None, scaling: BuilderScaling "
+            "| None = None, resources: PodResources | None = None, store: PodStore = <PodStore.VOLUME: "
+            "'volume'>, store_volume: StoreVolume | None = None, longest_build: timedelta = "
+            "timedelta(seconds=3600), max_node_lifetime: Duration = <Duration>, user_namespaces: bool = False)"
+        ),
+        "connections",
+        "grant_connect(grantee: IGrantable) -> Grant",
+        "grant_principal",
+        "services",
+    ],
+    "ExistingCluster": ["(*, name: str, security_group_id: str, auto_mode: bool = True)"],
+    "PodResources": ["(*, cpu: float = 7.0, memory: Size = <Size>)", "cpu_quantity", "memory_quantity"],
+    "PodStore": ["VOLUME = 'volume'", "EPHEMERAL = 'ephemeral'"],
     "cache_name": ["(project: str, branch: str) -> str"],
     "cache_options": [
         (

@@ -14,8 +14,8 @@ WITHOUT_NETWORK = ["unshare", "--net"] if os.geteuid() == 0 else ["unshare", "--
 """A network namespace of its own has no interface but a loopback that is down."""
 
 
-@pytest.fixture(scope="module")
-def synthesized(root: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+@pytest.fixture(scope="module", params=["builders.toml", "examples/eks.toml"])
+def synthesized(request: pytest.FixtureRequest, root: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """The output directories of two synths of the same files in different places, with nothing in the environment."""
     listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     answer = subprocess.run(listing, cwd=root, check=True, capture_output=True, text=True)
@@ -27,7 +27,7 @@ def synthesized(root: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Pa
             (tree / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(root / name, tree / name)
         subprocess.run(
-            [*WITHOUT_NETWORK, "cdk", "synth", "--quiet"],
+            [*WITHOUT_NETWORK, "cdk", "synth", "--quiet", "--context", f"config={request.param}"],
             cwd=tree,
             env=bare_environment(tree, tmp_path_factory.mktemp("home")),
             check=True,

@@ -55,7 +55,7 @@ def test_a_containers_process_gets_no_raw_sockets_and_a_limit_of_processes(runti
     wanted["process"]["capabilities"] = {name: ["CAP_CHOWN"] for name in ("bounding", "effective", "permitted")}
     wanted["linux"]["resources"]["pids"] = {"limit": 16384}
     assert json.loads((tmp_path / "config.json").read_text()) == wanted
-    assert said == f"--log log.json run --bundle {tmp_path} --keep id 500\n"
+    assert said == f"--log log.json run --bundle {tmp_path} --keep id 1000\n"
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_a_further_process_in_a_container_gets_no_raw_sockets_either(runtime: An
 
 
 def test_every_other_call_is_runcs_own(runtime: Any) -> None:  # noqa: ANN401
-    assert runtime("delete", "--force", "id") == "delete --force id 500\n"
+    assert runtime("delete", "--force", "id") == "delete --force id 1000\n"
 
 
 def test_it_fails_rather_than_run_a_container_as_it_is(tmp_path: Path) -> None:

@@ -28,3 +28,8 @@ class Architecture(StrEnum):
     def construct_id(self) -> str:
         """The part of a construct's id that tells the architectures apart: `Arm64`, `X8664`."""
         return self.value.replace("_", "").capitalize()
+
+    @property
+    def kubernetes_name(self) -> str:
+        """The part of an object's name in Kubernetes that tells the architectures apart: `arm64`, `x86-64`."""
+        return self.value.replace("_", "-")

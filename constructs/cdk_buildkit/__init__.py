@@ -6,14 +6,19 @@ from buildkit_ops.cache_scope import CacheOptions, CacheScope, cache_name, cache
 from cdk_buildkit.alarm_topic import AlarmTopic
 from cdk_buildkit.builder_capacity import BuilderCapacity
 from cdk_buildkit.builder_certificates import BuilderCertificates
+from cdk_buildkit.builder_cluster import BuilderCluster
+from cdk_buildkit.builder_images import BuilderImages
 from cdk_buildkit.builder_scaling import BuilderScaling
 from cdk_buildkit.builder_waker import BuilderWaker
 from cdk_buildkit.buildkit_release import BuildKitRelease
 from cdk_buildkit.cache_bucket import CacheBucket
 from cdk_buildkit.capacity_schedule import CapacitySchedule
 from cdk_buildkit.ec2_builder_fleet import Ec2BuilderFleet
+from cdk_buildkit.eks_builder_fleet import EksBuilderFleet
+from cdk_buildkit.existing_cluster import ExistingCluster
 from cdk_buildkit.function_alarm import FunctionAlarm
 from cdk_buildkit.observability import BuilderObservability
+from cdk_buildkit.pod_resources import PodResources, PodStore
 from cdk_buildkit.release_bucket import ReleaseBucket
 from cdk_buildkit.store_volume import StoreVolume
 from cdk_buildkit.warm_pool import WarmPool
@@ -24,6 +29,8 @@ __all__ = [
     "BuildKitRelease",
     "BuilderCapacity",
     "BuilderCertificates",
+    "BuilderCluster",
+    "BuilderImages",
     "BuilderObservability",
     "BuilderScaling",
     "BuilderWaker",
@@ -33,7 +40,11 @@ __all__ = [
     "CacheScope",
     "CapacitySchedule",
     "Ec2BuilderFleet",
+    "EksBuilderFleet",
+    "ExistingCluster",
     "FunctionAlarm",
+    "PodResources",
+    "PodStore",
     "ReleaseBucket",
     "StoreVolume",
     "WarmPool",

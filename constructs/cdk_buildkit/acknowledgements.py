@@ -28,6 +28,29 @@ def acknowledge_objects(grantee: iam.IGrantable, arn: str, reason: str) -> None:
         principal.node.add_validation(_ObjectsAcknowledgement(principal, arn, reason))
 
 
+def acknowledge_managed_policies(construct: IConstruct, reason: str) -> None:
+    """Answer the findings that the roles in a construct have policies that AWS manages: the ones that they have."""
+    construct.node.add_validation(_ManagedPoliciesAcknowledgement(construct, reason))
+
+
+@jsii.implements(IValidation)
+class _ManagedPoliciesAcknowledgement:
+    """Acknowledges at validation: a finding's id holds the policy's ARN as the template will have it."""
+
+    def __init__(self, construct: IConstruct, reason: str) -> None:
+        self._construct = construct
+        self._reason = reason
+
+    @jsii.member(jsii_name="validate")
+    def validate(self) -> list[str]:
+        stack = Stack.of(self._construct)
+        for role in self._construct.node.find_all():
+            if isinstance(role, iam.CfnRole):
+                for arn in stack.resolve(role.managed_policy_arns) or ():
+                    acknowledge(role, f"IAM4[Policy::{_flat(arn)}]", self._reason)
+        return []
+
+
 @jsii.implements(IValidation)
 class _ObjectsAcknowledgement:
     """Acknowledges at validation: the finding's id holds the ARN as the template will have it."""

@@ -12,7 +12,8 @@ from constructs import Construct
 from buildkit_ops.architecture import Architecture
 from cdk_buildkit.builder_host import HOST_FILES
 from cdk_buildkit.ec2_builder_fleet import Ec2BuilderFleet
-from cdk_buildkit.fleet_metrics import CERTIFICATES, FleetMetrics
+from cdk_buildkit.eks_builder_fleet import EksBuilderFleet
+from cdk_buildkit.fleet_metrics import CERTIFICATES, BuilderFleet, FleetMetrics
 from cdk_buildkit.function_alarm import FunctionAlarm
 from cdk_buildkit.operator_alarm import BREACHING, OperatorAlarm
 
@@ -39,7 +40,7 @@ class BuilderAlarms(Construct):
         scope: Construct,
         id: str,  # noqa: A002 - the name that every construct gives it
         *,
-        fleet: Ec2BuilderFleet,
+        fleet: BuilderFleet,
         metrics: FleetMetrics,
         topic: sns.ITopic | None,
     ) -> None:
@@ -47,15 +48,43 @@ class BuilderAlarms(Construct):
         self._fleet = fleet
         self._metrics = metrics
         self._topic = topic
+        self._end, self._builder = (
+            ("terminate", "instance") if isinstance(fleet, Ec2BuilderFleet) else ("delete", "pod")
+        )
         self.alarms: list[cloudwatch.Alarm] = []
         for architecture in fleet.architectures:
-            self._watch_capacity(architecture)
+            if isinstance(fleet, EksBuilderFleet):
+                self._watch_pods(fleet, architecture)
+            else:
+                self._watch_instances(architecture)
             self._watch_health(architecture)
             self._watch_builds(architecture)
         self._watch_certificates()
-        self._watch_capacity_functions()
+        if isinstance(fleet, Ec2BuilderFleet):
+            self._watch_capacity_functions(fleet)
 
-    def _watch_capacity(self, architecture: Architecture) -> None:
+    def _watch_pods(self, fleet: EksBuilderFleet, architecture: Architecture) -> None:
+        self._add(
+            architecture,
+            "AtMaximum",
+            metric=cloudwatch.MathExpression(
+                expression=f"IF(live >= {fleet.capacities[architecture].max_capacity} AND "
+                f"in_flight > {fleet.scaling.target_builds_per_builder:g}, 1, 0)",
+                using_metrics={
+                    "live": self._metrics.live(architecture),
+                    "in_flight": self._metrics.in_flight(architecture),
+                },
+                label="More builds than its maximum is for",
+                period=Duration.minutes(1),
+            ),
+            threshold=1,
+            periods=15,
+            words="Builders have had more builds than target_builds_per_builder for 15 minutes, and there are "
+            "max_capacity of them: builds share what is there, and get slower. Raise max_capacity.",
+            section="at-maximum",
+        )
+
+    def _watch_instances(self, architecture: Architecture) -> None:
         desired, in_service = self._metrics.desired(architecture), self._metrics.in_service(architecture)
         self._add(
             architecture,
@@ -92,9 +121,6 @@ class BuilderAlarms(Construct):
             "its maximum: builds share what is there, and get slower. Raise max_capacity.",
             section="at-maximum",
         )
-
-    def _watch_health(self, architecture: Architecture) -> None:
-        in_service = self._metrics.in_service(architecture)
         self._add(
             architecture,
             "NoBuilderAnswers",
@@ -115,6 +141,8 @@ class BuilderAlarms(Construct):
             "minutes: no build can start. Look at the logs of builder-agent and buildkitd.",
             section="no-builder-answers",
         )
+
+    def _watch_health(self, architecture: Architecture) -> None:
         self._add(
             architecture,
             "BuilderUnhealthy",
@@ -122,7 +150,7 @@ class BuilderAlarms(Construct):
             threshold=LEAST_UNANSWERED,
             periods=2,
             words="buildkitd has not answered on a builder for 10 minutes. Find which in the logs (look_failed), and "
-            "terminate that instance: another comes.",
+            f"{self._end} that {self._builder}: another comes.",
             section="builder-unhealthy",
         )
         self._add(
@@ -133,7 +161,7 @@ class BuilderAlarms(Construct):
             periods=3,
             comparison=cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
             words="A builder's store has been fuller for 15 minutes than BuildKit's garbage collection should let it "
-            "be. Give it a larger volume, or terminate the instance.",
+            f"be. Give it a larger volume, or {self._end} the {self._builder}.",
             section="store-full",
         )
 
@@ -158,15 +186,16 @@ class BuilderAlarms(Construct):
             "hangs, takes longer than that, or the daemon hangs. Its log stream says which.",
             section="drain-timed-out",
         )
-        self._add(
-            architecture,
-            "BootsFail",
-            metric=self._metrics.published("BootFailures", architecture, "Sum", period=_FIFTEEN_MINUTES),
-            threshold=2,
-            periods=1,
-            words="Builders do not boot, and are replaced again and again. Their log streams end with the reason.",
-            section="boots-fail",
-        )
+        if isinstance(self._fleet, Ec2BuilderFleet):
+            self._add(
+                architecture,
+                "BootsFail",
+                metric=self._metrics.published("BootFailures", architecture, "Sum", period=_FIFTEEN_MINUTES),
+                threshold=2,
+                periods=1,
+                words="Builders do not boot, and are replaced again and again. Their log streams end with the reason.",
+                section="boots-fail",
+            )
         self._add(
             architecture,
             "CacheErrors",
@@ -207,18 +236,18 @@ class BuilderAlarms(Construct):
         )
         self.alarms.append(issuer.alarm)
 
-    def _watch_capacity_functions(self) -> None:
+    def _watch_capacity_functions(self, fleet: Ec2BuilderFleet) -> None:
         self._watch_errors(
             "WakerFails",
-            self._fleet.waker.function,
+            fleet.waker.function,
             "The function that starts the first builders of a fleet that sleeps has failed: jobs may wait for "
             "builders that nobody starts. Its log has the reason.",
             "waker-fails",
         )
-        if self._fleet.spot_fallback:
+        if fleet.spot_fallback:
             self._watch_errors(
                 "FallbackFails",
-                self._fleet.spot_fallback.function,
+                fleet.spot_fallback.function,
                 "The function that launches on demand what spot capacity has not has failed: builders may be wanted "
                 "that nobody launches. Its log has the reason.",
                 "fallback-fails",

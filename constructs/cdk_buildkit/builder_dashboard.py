@@ -10,7 +10,8 @@ from constructs import Construct
 from buildkit_ops.architecture import Architecture
 from cdk_buildkit.builder_alarms import store_ceiling_percent
 from cdk_buildkit.ec2_builder_fleet import Ec2BuilderFleet
-from cdk_buildkit.fleet_metrics import CERTIFICATES, FleetMetrics, Terms
+from cdk_buildkit.eks_builder_fleet import EksBuilderFleet
+from cdk_buildkit.fleet_metrics import CERTIFICATES, BuilderFleet, FleetMetrics, Terms
 from cdk_buildkit.operator_alarm import RUNBOOK
 
 _WIDTH = 24
@@ -45,7 +46,7 @@ class BuilderDashboard(Construct):
         scope: Construct,
         id: str,  # noqa: A002 - the name that every construct gives it
         *,
-        fleet: Ec2BuilderFleet,
+        fleet: BuilderFleet,
         metrics: FleetMetrics,
         alarms: Sequence[cloudwatch.IAlarm],
     ) -> None:
@@ -59,12 +60,16 @@ class BuilderDashboard(Construct):
             widgets=[
                 [self._title()],
                 [cloudwatch.AlarmStatusWidget(title="Alarms", alarms=list(alarms), width=_WIDTH, height=4)],
-                [self._capacity(each) for each in fleet.architectures],
+                [
+                    self._pods(fleet, each) if isinstance(fleet, EksBuilderFleet) else self._capacity(each)
+                    for each in fleet.architectures
+                ],
                 [self._in_flight(each) for each in fleet.architectures],
                 [self._builds(), self._cache()],
                 [self._durations(each) for each in fleet.architectures],
                 [self._stores(), self._trouble(), self._certificates()],
-                [self._last_words()],
+                # Pods' logs are in the cluster.
+                *([[self._last_words(fleet)]] if isinstance(fleet, Ec2BuilderFleet) else []),
             ],
         )
 
@@ -86,6 +91,17 @@ class BuilderDashboard(Construct):
         return cloudwatch.GraphWidget(
             title=f"Builders, {architecture}",
             left=[*(_line(each, label) for label, each in terms.items()), most, healthy],
+            left_y_axis=cloudwatch.YAxisProps(min=0, label="builders", show_units=False),
+            width=self._half(),
+            height=_HEIGHT,
+        )
+
+    def _pods(self, fleet: EksBuilderFleet, architecture: Architecture) -> cloudwatch.GraphWidget:
+        most = fleet.capacities[architecture].max_capacity
+        return cloudwatch.GraphWidget(
+            title=f"Builders, {architecture}",
+            left=[self._metrics.live(architecture, label="that take builds")],
+            left_annotations=[cloudwatch.HorizontalAnnotation(value=most, label="max_capacity")],
             left_y_axis=cloudwatch.YAxisProps(min=0, label="builders", show_units=False),
             width=self._half(),
             height=_HEIGHT,
@@ -188,10 +204,10 @@ class BuilderDashboard(Construct):
             height=_HEIGHT,
         )
 
-    def _last_words(self) -> cloudwatch.LogQueryWidget:
+    def _last_words(self, fleet: Ec2BuilderFleet) -> cloudwatch.LogQueryWidget:
         return cloudwatch.LogQueryWidget(
             title="What went wrong last",
-            log_group_names=[self._fleet.logs.log_group.log_group_name],
+            log_group_names=[fleet.logs.log_group.log_group_name],
             query_lines=_LAST_WORDS,
             width=_WIDTH,
             height=_HEIGHT,

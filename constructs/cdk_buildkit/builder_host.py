@@ -19,6 +19,9 @@ LOADER = "loader.sh"
 LOG_EVENTS = "log_events.py"
 """Travels in the user data too, so that a boot that never gets the asset can say so."""
 
+POD_FILES = "pod_*"
+"""The files of a builder that is a pod, which no instance gets."""
+
 CONFIGURATION_DIRECTORY = "/etc/cdk-buildkit"
 """Where the user data puts the environment file and the sums."""
 
@@ -33,7 +36,7 @@ class BuilderHost(Construct):
 
     def __init__(self, scope: Construct, id: str) -> None:  # noqa: A002 - the name that every construct gives it
         super().__init__(scope, id)
-        self.asset = s3_assets.Asset(self, "Files", path=str(HOST_FILES), exclude=[LOADER, "__pycache__"])
+        self.asset = s3_assets.Asset(self, "Files", path=str(HOST_FILES), exclude=[LOADER, POD_FILES, "__pycache__"])
 
     def grant_boot(self, grantee: iam.IGrantable) -> iam.Grant:
         """Let a builder read this one asset."""
@@ -74,5 +77,7 @@ class BuilderHost(Construct):
 
 def host_file_sums() -> str:
     """Return the SHA-256 of every file in the asset, as `sha256sum --check` reads them."""
-    files = sorted(path for path in HOST_FILES.iterdir() if path.is_file() and path.name != LOADER)
+    files = sorted(
+        path for path in HOST_FILES.iterdir() if path.is_file() and path.name != LOADER and not path.match(POD_FILES)
+    )
     return "".join(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files)

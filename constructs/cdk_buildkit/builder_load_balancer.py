@@ -43,6 +43,7 @@ class BuilderLoadBalancer(Construct):
         longest_build: How long a builder that is unhealthy or deregistered keeps its connections.
         zone: The private hosted zone that holds the fleet's name.
         record_name: The fleet's name in the zone.
+        target_type: What a builder is to it: an instance, or a pod by its address.
 
     Raises:
         ValueError: `longest_build` is longer than a deregistered target can be kept.
@@ -57,6 +58,7 @@ class BuilderLoadBalancer(Construct):
         longest_build: timedelta,
         zone: route53.IPrivateHostedZone,
         record_name: str,
+        target_type: elbv2.TargetType = elbv2.TargetType.INSTANCE,
     ) -> None:
         super().__init__(scope, id)
         if longest_build > LONGEST_DEREGISTRATION_DELAY:
@@ -66,6 +68,7 @@ class BuilderLoadBalancer(Construct):
             )
         self._vpc = vpc
         self._longest_build = longest_build
+        self._target_type = target_type
         self.security_group = ec2.SecurityGroup(
             self, "SecurityGroup", vpc=vpc, description="Clients of the builders", allow_all_outbound=False
         )
@@ -100,7 +103,7 @@ class BuilderLoadBalancer(Construct):
             vpc=self._vpc,
             port=BUILDKIT_PORT,
             protocol=elbv2.Protocol.TCP,
-            target_type=elbv2.TargetType.INSTANCE,
+            target_type=self._target_type,
             connection_termination=False,
             deregistration_delay=Duration.seconds(int(self._longest_build.total_seconds())),
             # The agent's answer, not the daemon's port: that is open on a full builder too, and each check of it would

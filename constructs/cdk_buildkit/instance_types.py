@@ -13,6 +13,8 @@ DEFAULT_INSTANCE_TYPES = {
 WITHOUT_INSTANCE_STORE = {Architecture.ARM64: "c7g.2xlarge", Architecture.X86_64: "c6i.2xlarge"}
 """A type of each kind that has no local NVMe."""
 
+_MOST_VCPUS = 896
+
 _INSTANCE_TYPE = re.compile(
     r"(?P<family>[a-z]{1,8})(?P<generation>[0-9]{1,2})(?P<attributes>[a-z-]{0,16})\.[a-z0-9][a-z0-9-]{0,24}"
 )
@@ -40,3 +42,12 @@ def has_instance_store(name: str) -> bool:
     whose disks are no NVMe. A few others have it too; they get a volume that they do not use.
     """
     return bool(_WITH_INSTANCE_STORE.fullmatch(name.partition(".")[0]))
+
+
+def vcpus(name: str) -> int:
+    """Tell how many processors an instance type has, by its size; of bare metal, the most that any has."""
+    size = name.partition(".")[2].removeprefix("metal-")
+    match = re.fullmatch(r"(?P<times>[0-9]*)xlarge|(?P<times_of_metal>[0-9]+)xl", size)
+    if match:
+        return 4 * int(match["times"] or match["times_of_metal"] or 1)
+    return _MOST_VCPUS if size == "metal" else 2

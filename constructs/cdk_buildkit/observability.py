@@ -5,8 +5,7 @@ from constructs import Construct
 
 from cdk_buildkit.builder_alarms import BuilderAlarms
 from cdk_buildkit.builder_dashboard import BuilderDashboard
-from cdk_buildkit.ec2_builder_fleet import Ec2BuilderFleet
-from cdk_buildkit.fleet_metrics import FleetMetrics
+from cdk_buildkit.fleet_metrics import BuilderFleet, FleetMetrics
 
 
 class BuilderObservability(Construct):
@@ -25,7 +24,7 @@ class BuilderObservability(Construct):
         scope: Construct,
         id: str,  # noqa: A002 - the name that every construct gives it
         *,
-        fleet: Ec2BuilderFleet,
+        fleet: BuilderFleet,
         alarm_topic: sns.ITopic | None = None,
     ) -> None:
         super().__init__(scope, id)

@@ -1,5 +1,6 @@
 """The deployment's configuration: one TOML file, read once and valid throughout, or refused with reasons."""
 
+from stacks.config.kubernetes_settings import ClusterConfig, KubernetesConfig, PodsConfig
 from stacks.config.load import load_config
 from stacks.config.problems import ConfigError
 from stacks.config.scaling_settings import ScalingConfig
@@ -14,20 +15,25 @@ from stacks.config.settings import (
     ScopesConfig,
     VolumeConfig,
     VpcConfig,
+    architectures_in_use,
 )
 
 __all__ = [
     "BuildkitConfig",
     "CacheConfig",
+    "ClusterConfig",
     "Config",
     "ConfigError",
     "DeploymentConfig",
     "FleetConfig",
+    "KubernetesConfig",
     "NetworkConfig",
     "ObservabilityConfig",
+    "PodsConfig",
     "ScalingConfig",
     "ScopesConfig",
     "VolumeConfig",
     "VpcConfig",
+    "architectures_in_use",
     "load_config",
 ]

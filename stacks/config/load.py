@@ -9,6 +9,8 @@ from buildkit_ops.architecture import Architecture
 from cdk_buildkit.instance_types import DEFAULT_INSTANCE_TYPES
 from stacks.config import rules
 from stacks.config.document import read_document, shown
+from stacks.config.kubernetes_rules import kubernetes_problems
+from stacks.config.kubernetes_settings import KubernetesConfig
 from stacks.config.problems import ConfigError, KeyPath, Problem, RefusalError
 from stacks.config.settings import (
     BuildkitConfig,
@@ -59,6 +61,7 @@ class _Reading:
         network = self._settings(_with_zone_name(self._document.get("network", {}), name), NetworkConfig, ("network",))
         cache = self._settings(self._document.get("cache", {}), CacheConfig, ("cache",))
         buildkit = self._settings(self._document.get("buildkit", {}), BuildkitConfig, ("buildkit",))
+        kubernetes = self._settings(self._document.get("kubernetes", {}), KubernetesConfig, ("kubernetes",))
         observability = self._settings(self._document.get("observability", {}), ObservabilityConfig, ("observability",))
         builders = self._fleets()
         if network:
@@ -68,7 +71,9 @@ class _Reading:
         if buildkit:
             buildkit = replace(buildkit, sha256={**BuildkitConfig().sha256, **buildkit.sha256})
             self.problems += rules.buildkit_problems(buildkit, builders)
-        if self.problems or not (deployment and network and cache and buildkit and observability):
+        if kubernetes:
+            self.problems += kubernetes_problems(kubernetes, network, builders)
+        if self.problems or not (deployment and network and cache and buildkit and kubernetes and observability):
             return None
         used = architectures_in_use(builders)
         return Config(
@@ -76,6 +81,7 @@ class _Reading:
             network=network,
             cache=replace(cache, bucket_names=_those_of(used, cache.bucket_names)),
             buildkit=replace(buildkit, sha256=_those_of(used, buildkit.sha256)),
+            kubernetes=kubernetes,
             observability=observability,
             builders=builders,
         )

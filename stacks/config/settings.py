@@ -14,6 +14,7 @@ from cdk_buildkit import (
 )
 from cdk_buildkit.handlers.certificates.rotation import LONGEST_LIFE, SHORTEST_LIFE, CertificateLives
 from cdk_buildkit.instance_types import DEFAULT_INSTANCE_TYPES
+from stacks.config.kubernetes_settings import KubernetesConfig, PodsConfig
 from stacks.config.scaling_settings import ScalingConfig
 from stacks.config.tags import Tags
 from stacks.config.values import (
@@ -126,7 +127,7 @@ class CacheConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class BuildkitConfig:
-    """The BuildKit release that every builder runs.
+    """The BuildKit release that every builder on EC2 runs.
 
     Args:
         version: The release's tag.
@@ -204,7 +205,7 @@ class FleetConfig:
     Args:
         cache: The scopes that it writes and reads.
         clients: Private IPv4 blocks and security groups that may reach it. Default: none.
-        compute: What it runs on.
+        compute: What it runs on: `ec2` instances, or pods on `eks`.
         architectures: Architectures that it builds for.
         instance_types: Instance types of each of its architectures, the preferred first.
         longest_build: The longest build that is waited for before a builder goes.
@@ -217,6 +218,7 @@ class FleetConfig:
         ami: AMI of an architecture. Without one, the latest Amazon Linux 2023 at each launch.
         volume: The store's volume.
         prove_boot: Let a deploy that changes what builders are launched from boot one more of them first, or fail.
+        kubernetes: What is of its pods, where it is on EKS.
     """
 
     cache: ScopesConfig
@@ -236,6 +238,7 @@ class FleetConfig:
     ami: Mapping[Architecture, AmiId] = field(default_factory=dict)
     volume: VolumeConfig = field(default_factory=VolumeConfig)
     prove_boot: bool = True
+    kubernetes: PodsConfig = field(default_factory=PodsConfig)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,7 +249,8 @@ class Config:
         deployment: What holds for every stack.
         network: Where the builders run.
         cache: The cache's buckets.
-        buildkit: The release that the builders run.
+        buildkit: The release that builders on EC2 run.
+        kubernetes: The cluster of the builders on EKS, and what they run.
         observability: What operators see.
         builders: The fleets by name; there is at least one.
     """
@@ -255,6 +259,7 @@ class Config:
     network: NetworkConfig
     cache: CacheConfig
     buildkit: BuildkitConfig
+    kubernetes: KubernetesConfig
     observability: ObservabilityConfig
     builders: Mapping[str, FleetConfig]
 
@@ -262,6 +267,10 @@ class Config:
     def architectures(self) -> tuple[Architecture, ...]:
         """The architectures that any fleet builds for, in `Architecture`'s order."""
         return architectures_in_use(self.builders)
+
+    def fleets_on(self, compute: str) -> Mapping[str, FleetConfig]:
+        """Return the fleets that run on `ec2` or `eks`, by name."""
+        return {name: fleet for name, fleet in self.builders.items() if fleet.compute == compute}
 
     @property
     def longest_build(self) -> timedelta:

@@ -6,6 +6,9 @@ from collections.abc import Callable
 from typing import Annotated
 
 from buildkit_ops.cache_scope import CacheScope
+from cdk_buildkit import PodStore
+from cdk_buildkit.builder_cluster import KUBERNETES_VERSIONS
+from cdk_buildkit.builder_images import EXAMPLE_IMAGES, IMAGE_ALLOWED, how_to_find_digest, is_pinned
 from cdk_buildkit.builder_logs import RETENTION_DAYS
 from cdk_buildkit.instance_types import instance_type_architecture
 from stacks.config.problems import RefusalError, listing, suggestion
@@ -18,6 +21,7 @@ LONGEST_ZONE_NAME = 253 - len("client.") - len(".") - 32
 
 _HEX = r"([0-9a-f]{8}|[0-9a-f]{17})"
 _NO_VPC_NETWORKS = tuple(map(ipaddress.IPv4Network, ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3")))
+_LINK_LOCAL = ipaddress.IPv4Network("169.254.0.0/16")
 _SMALLEST_VPC, _LARGEST_VPC = 28, 16
 
 
@@ -111,6 +115,38 @@ def check_client(value: str) -> None:
         raise RefusalError(value, allowed, "builders have no public address: take the clients' private block")
 
 
+def check_block(value: str) -> None:
+    """Require an IPv4 block."""
+    try:
+        ipaddress.IPv4Network(value)
+    except ValueError as error:
+        raise RefusalError(value, "an IPv4 block", 'write for example "198.51.100.0/24"') from error
+
+
+def check_private_block(value: str) -> None:
+    """Require an IPv4 block of private addresses, the node's own services not among them."""
+    try:
+        network = ipaddress.IPv4Network(value)
+    except ValueError as error:
+        raise RefusalError(value, "a private IPv4 block", 'write for example "10.0.3.0/24"') from error
+    if not network.is_private or network.overlaps(_LINK_LOCAL):
+        raise RefusalError(
+            value,
+            f"a private IPv4 block outside {_LINK_LOCAL}, where the node's own services are",
+            "take that of the registry or endpoint; the internet is open anyway",
+        )
+
+
+def pinned(example: str) -> Callable[[str], None]:
+    """Require an image that is pinned by its digest."""
+
+    def check(value: str) -> None:
+        if not is_pinned(value):
+            raise RefusalError(value, IMAGE_ALLOWED, how_to_find_digest(example))
+
+    return check
+
+
 def check_instance_type(value: str) -> None:
     """Require the name of an instance type that Linux runs on."""
     if not instance_type_architecture(value):
@@ -163,7 +199,36 @@ ClientPeer = Annotated[str, check_client]
 DnsName = Annotated[str, check_dns_name]
 InstanceType = Annotated[str, check_instance_type]
 ReleaseUrl = Annotated[str, check_release_url]
-Compute = Annotated[str, one_of("ec2")]
+Compute = Annotated[str, one_of("ec2", "eks")]
+Store = Annotated[str, one_of(*PodStore)]
+KubernetesVersion = Annotated[str, one_of(*KUBERNETES_VERSIONS)]
+BuildkitImage = Annotated[str, pinned(EXAMPLE_IMAGES["buildkit"])]
+AwsCliImage = Annotated[str, pinned(EXAMPLE_IMAGES["aws_cli"])]
+PrivateBlock = Annotated[str, check_private_block]
+PublicBlock = Annotated[str, check_block]
+ClusterName = Annotated[
+    str,
+    matching("[0-9A-Za-z][0-9A-Za-z_-]{0,99}", "a cluster's name, 1 to 100 letters, digits, hyphens, _", _CONSOLE),
+]
+SecurityGroupId = Annotated[
+    str, matching(f"sg-{_HEX}", "a security group's id, sg- and 8 or 17 hexadecimal digits", _CONSOLE)
+]
+NamespaceName = Annotated[
+    str,
+    matching(
+        "[a-z0-9]([a-z0-9-]{0,44}[a-z0-9])?",
+        "a namespace's name, 1 to 46 lower-case letters, digits and hyphens, no hyphen at an end",
+        "rename it, for example to buildkit-main",
+    ),
+]
+PrincipalArn = Annotated[
+    str,
+    matching(
+        rf"{_PARTITION}:iam::[0-9]{{12}}:(role|user)/[\w+=,.@/-]{{1,512}}",
+        "a role's or a user's ARN, arn:aws:iam::<account>:role/<name>",
+        _CONSOLE,
+    ),
+]
 VpcId = Annotated[str, matching(f"vpc-{_HEX}", "a VPC's id, vpc- and 8 or 17 hexadecimal digits", _CONSOLE)]
 SubnetId = Annotated[str, matching(f"subnet-{_HEX}", "a subnet's id, subnet- and 8 or 17 hexadecimal digits", _CONSOLE)]
 AmiId = Annotated[

@@ -12,7 +12,7 @@ import time
 import traceback
 
 from .agent_rules import Condition, Health, health
-from .builds import count_builds
+from .builds import IN_FLIGHT_BUILDS, count_builds
 from .daemon_probe import answers
 from .drain_rules import cause_of_drain
 from .fleet_calls import Fleet
@@ -23,7 +23,6 @@ from .observer import Observer
 from .publisher import Datum, Publisher
 from .retirement import Retirement
 
-IN_FLIGHT_BUILDS = "InFlightBuilds"
 LOOK_SECONDS = 5.0
 """Time between two looks at the metadata service, as AWS advises for interruption notices."""
 

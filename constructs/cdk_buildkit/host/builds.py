@@ -8,6 +8,9 @@ from .drain_rules import count_connections
 
 BUILDKIT_PORT = 1234
 
+IN_FLIGHT_BUILDS = "InFlightBuilds"
+"""The metric of them."""
+
 
 def count_builds() -> int:
     """Return the number of running builds."""

@@ -6,7 +6,7 @@ import ipaddress
 import threading
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any, Callable  # noqa: UP035 - generics of collections.abc are read by 3.11 alone
+from typing import TYPE_CHECKING, Any, Callable, Mapping  # noqa: UP035 - generics of collections.abc are read by 3.11 alone
 
 if TYPE_CHECKING:
     from .agent_rules import Health
@@ -21,12 +21,18 @@ class HealthServer(ThreadingHTTPServer):
     Args:
         health: Asked at each request.
         port: The port to listen on, at every address.
+        others: What else is asked, by its path. Default: nothing.
     """
 
     daemon_threads = True
 
-    def __init__(self, health: Callable[[], Health], port: int = HEALTH_PORT) -> None:
-        self.health = health
+    def __init__(
+        self,
+        health: Callable[[], Health],
+        port: int = HEALTH_PORT,
+        others: Mapping[str, Callable[[], Health]] | None = None,
+    ) -> None:
+        self.questions = {HEALTH_PATH: health, **(others or {})}
         super().__init__(("", port), _Handler)
 
     def start(self) -> None:
@@ -44,10 +50,11 @@ class _Handler(BaseHTTPRequestHandler):
             # `ADD http://127.0.0.1...` is fetched by the daemon, from the host itself.
             self.send_error(HTTPStatus.FORBIDDEN)
             return
-        if self.path != HEALTH_PATH:
+        question = self.server.questions.get(self.path)
+        if question is None:
             self.send_error(HTTPStatus.NOT_FOUND)
             return
-        health = self.server.health()
+        health = question()
         body = f"{health.words}\n".encode()
         self.send_response(HTTPStatus.OK if health.takes_builds else HTTPStatus.SERVICE_UNAVAILABLE)
         self.send_header("Content-Type", "text/plain; charset=utf-8")

@@ -18,6 +18,8 @@ LOOK_SECONDS = 15.0
 
 DEBUG_SOCKET = "/run/buildkit/debug.sock"
 STORE = "/var/lib/buildkit"
+BUILDCTL = "/usr/local/bin/buildctl"
+"""Where it is on EC2; in a pod the environment says where."""
 
 _PATIENCE_SECONDS = 5
 _OK = 200
@@ -128,7 +130,7 @@ class _UnixConnection(http.client.HTTPConnection):
 def _buildctl(*arguments: str) -> list[str]:
     try:
         done = subprocess.run(
-            ["/usr/local/bin/buildctl", "debug", *arguments],
+            [os.environ.get("BUILDCTL", BUILDCTL), "debug", *arguments],
             check=False,
             capture_output=True,
             timeout=_PATIENCE_SECONDS,

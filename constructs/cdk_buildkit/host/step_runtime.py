@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-RUNC = "/usr/local/bin/buildkit-runc"
+RUNC = os.environ.get("BUILDKIT_RUNC", "/usr/local/bin/buildkit-runc")
 
 REFUSED_CAPABILITY = "CAP_NET_RAW"
 """With frames of its own making, a step would take over the addresses of other builds' steps on the same bridge."""
@@ -23,9 +23,9 @@ REFUSED_CAPABILITY = "CAP_NET_RAW"
 MOST_PROCESSES = 16384
 """Of a step: a fork bomb ends there, not at the builder's last process id."""
 
-OOM_SCORE_ADJUSTMENT = 500
-"""What goes first when memory runs out. Inherited it would be the daemon's, and spare steps before the host's own."""
-
+OOM_SCORE_ADJUSTMENT = 1000
+"""What goes first when memory runs out. Inherited it would be the daemon's, and spare steps before the host's own. In a
+pod the kubelet gives the daemon a score of up to 999."""
 
 CPU_PERIOD = 100_000
 LEAST_CPU_QUOTA = 1_000

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]  # comes with moto
+import yaml
 
 from local.emulator.aws import ACCOUNT, REGION
 

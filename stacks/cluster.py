@@ -1,0 +1,43 @@
+"""The cluster: a new one with EKS Auto Mode, or a given one, for every fleet of pods."""
+
+from aws_cdk import CfnOutput, Stack
+from aws_cdk import aws_ec2 as ec2
+from constructs import Construct
+
+from cdk_buildkit import BuilderCluster, ExistingCluster
+from stacks.config import KubernetesConfig
+
+
+class ClusterStack(Stack):
+    """Gives the fleets' stacks `cluster`."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,  # noqa: A002 - the name that every construct gives it
+        *,
+        config: KubernetesConfig,
+        vpc: ec2.IVpc,
+        description: str,
+    ) -> None:
+        super().__init__(scope, id, description=description)
+        given = config.cluster
+        self.cluster = BuilderCluster(
+            self,
+            "Cluster",
+            vpc=vpc,
+            version=config.version,
+            admin_principals=config.admin_principals,
+            public_access_cidrs=config.public_access_cidrs,
+            existing=ExistingCluster(
+                name=given.name, security_group_id=given.security_group_id, auto_mode=given.auto_mode
+            )
+            if given
+            else None,
+        )
+        CfnOutput(
+            self,
+            "ClusterName",
+            value=self.cluster.cluster.cluster_name,
+            description="For `aws eks update-kubeconfig --name`, by who administers it",
+        )

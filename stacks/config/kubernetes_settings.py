@@ -1,0 +1,84 @@
+"""The settings of EKS: the cluster, and what a fleet of pods has that one of instances has not."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from cdk_buildkit import PodResources, PodStore
+from cdk_buildkit.builder_cluster import KUBERNETES_VERSIONS
+from stacks.config.values import (
+    AwsCliImage,
+    BuildkitImage,
+    ClusterName,
+    KubernetesVersion,
+    NamespaceName,
+    PrincipalArn,
+    PrivateBlock,
+    PublicBlock,
+    SecurityGroupId,
+    Store,
+    between,
+)
+
+_RESOURCES = PodResources()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterConfig:
+    """A cluster that exists, in the VPC that exists, named by ids: nothing is looked up.
+
+    Args:
+        name: Its name.
+        security_group_id: The security group that EKS made with it.
+        auto_mode: It runs EKS Auto Mode.
+    """
+
+    name: ClusterName
+    security_group_id: SecurityGroupId
+    auto_mode: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class KubernetesConfig:
+    """The cluster of every fleet whose `compute` is `eks`, and what their pods run.
+
+    Args:
+        version: The cluster's version of Kubernetes.
+        buildkit_image: BuildKit's image, pinned by its digest. Required where a fleet is on EKS.
+        aws_cli_image: The AWS CLI's image, pinned by its digest. Required likewise.
+        admin_principals: Roles and users that administer a new cluster.
+        public_access_cidrs: IPv4 blocks from which a new cluster's endpoint is reached from the internet. Default:
+            none.
+        cluster: An existing cluster. Default: a new one.
+    """
+
+    version: KubernetesVersion = KUBERNETES_VERSIONS[0]
+    buildkit_image: BuildkitImage = ""
+    aws_cli_image: AwsCliImage = ""
+    admin_principals: tuple[PrincipalArn, ...] = ()
+    public_access_cidrs: tuple[PublicBlock, ...] = ()
+    cluster: ClusterConfig | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PodsConfig:
+    """What is of a fleet's pods.
+
+    Args:
+        namespace: Their namespace. In a file, the default is `buildkit-<fleet>`.
+        client_namespaces: Namespaces whose pods may reach the builders. Default: none.
+        load_balancer: Have a load balancer and the fleet's name in DNS, for clients in the VPC.
+        egress: Private IPv4 blocks that builders and steps reach beside the internet. Default: none.
+        store: Where a builder keeps its store.
+        cpu: Processors that a builder asks for.
+        memory_gib: GiB of memory that a builder gets.
+        user_namespaces: Run the pods in user namespaces.
+    """
+
+    namespace: NamespaceName | None = None
+    client_namespaces: tuple[NamespaceName, ...] = ()
+    load_balancer: bool = False
+    egress: tuple[PrivateBlock, ...] = ()
+    store: Store = PodStore.VOLUME.value
+    cpu: Annotated[float, between(0.5, 1000)] = _RESOURCES.cpu
+    memory_gib: Annotated[int, between(1, 32768)] = int(_RESOURCES.memory.to_gibibytes())
+    user_namespaces: bool = False
