@@ -38,6 +38,7 @@ check: install
 # Tests on real builders one after another, the others beside them: local/pytest_plugin.py.
 test: install
 	$(BIN)/python -m local.toolchain >/dev/null
+	$(BIN)/python -m local.manifest_tools >/dev/null
 	$(BIN)/python -m local.sandbox pytest -n 2 --dist loadgroup
 
 # Of the default configuration's first fleet; a test says when it is no longer that.

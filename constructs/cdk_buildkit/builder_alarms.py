@@ -60,8 +60,7 @@ class BuilderAlarms(Construct):
             self._watch_health(architecture)
             self._watch_builds(architecture)
         self._watch_certificates()
-        if isinstance(fleet, Ec2BuilderFleet):
-            self._watch_capacity_functions(fleet)
+        self._watch_capacity_functions()
 
     def _watch_pods(self, fleet: EksBuilderFleet, architecture: Architecture) -> None:
         self._add(
@@ -236,18 +235,18 @@ class BuilderAlarms(Construct):
         )
         self.alarms.append(issuer.alarm)
 
-    def _watch_capacity_functions(self, fleet: Ec2BuilderFleet) -> None:
+    def _watch_capacity_functions(self) -> None:
         self._watch_errors(
             "WakerFails",
-            fleet.waker.function,
+            self._fleet.waker.function,
             "The function that starts the first builders of a fleet that sleeps has failed: jobs may wait for "
             "builders that nobody starts. Its log has the reason.",
             "waker-fails",
         )
-        if fleet.spot_fallback:
+        if isinstance(self._fleet, Ec2BuilderFleet) and self._fleet.spot_fallback:
             self._watch_errors(
                 "FallbackFails",
-                fleet.spot_fallback.function,
+                self._fleet.spot_fallback.function,
                 "The function that launches on demand what spot capacity has not has failed: builders may be wanted "
                 "that nobody launches. Its log has the reason.",
                 "fallback-fails",
