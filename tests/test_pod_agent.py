@@ -145,5 +145,8 @@ def test_an_agent_that_is_told_to_end_does_so_at_once(tmp_path: Path) -> None:
 
         process.send_signal(signal.SIGTERM)
 
-        assert process.wait(timeout=10) == 0
+        try:
+            assert process.wait(timeout=10) == 0
+        finally:
+            process.kill()
         assert time.monotonic() - started < 5

@@ -88,31 +88,17 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-def test_the_copied_python_takes_nothing_from_where_it_came(python: Path, tmp_path: Path) -> None:
-    script = tmp_path / "script.py"
-    script.write_text(
+def test_the_runtime_of_steps_takes_nothing_from_where_its_python_came(python: Path, tmp_path: Path) -> None:
+    (tmp_path / "step_runtime.py").write_text(
         "import json, os, sys\n"
         "opened = [line.split()[-1] for line in open('/proc/self/maps') if '.so' in line or 'python' in line]\n"
         "print(json.dumps([sorted({*opened, os.__file__, json.__file__}), sys.argv[1:]]))\n"
     )
+    wrapper = (HOST_FILES / "pod_step_runtime.sh").read_text()
+    wrapper = wrapper.replace("/opt/cdk-buildkit/python", str(python)).replace("/opt/cdk_buildkit_host", str(tmp_path))
+    runtime = program(tmp_path / "buildkit-step-runtime", wrapper)
 
-    said = subprocess.run(
-        [
-            python / "loader",
-            "--library-path",
-            python / "libraries",
-            python / "python3",
-            "-s",
-            "-S",
-            "-B",
-            script,
-            "a b",
-        ],
-        env={"PYTHONHOME": str(python / "home")},
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
+    said = subprocess.run([runtime, "a b"], env={}, check=True, capture_output=True, text=True).stdout
 
     files, arguments = json.loads(said)
     assert [path for path in files if not path.startswith(str(python))] == []
