@@ -131,11 +131,11 @@ def install_toolchain(progress: Callable[[str], None] = lambda _: None) -> Toolc
     _install_debian_packages(progress)
     directory = _directory()
     bin_directory = directory / "bin"
-    with _locked(directory / "lock"):
+    with locked(directory / "lock"):
         bin_directory.mkdir(exist_ok=True)
         for program in GO_PROGRAMS:
             if not all(_is_there(program, bin_directory / name) for name in program.packages.values()):
-                _install(program, bin_directory, directory, progress)
+                install_program(program, bin_directory, directory, progress)
         archives = _pack(bin_directory, directory, progress)
     os.environ["PATH"] = f"{bin_directory}:{os.environ['PATH']}"
     versions = {program.module.rpartition("/")[2]: program.version for program in GO_PROGRAMS}
@@ -153,7 +153,8 @@ def _directory() -> Path:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock file, so that two processes do not install the same thing at once."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -163,7 +164,20 @@ def _is_there(program: GoProgram, path: Path) -> bool:
     return path.exists() and (not program.on_path or program.version in _version_words(str(path)))
 
 
-def _install(program: GoProgram, bin_directory: Path, directory: Path, progress: Callable[[str], None]) -> None:
+def install_program(
+    program: GoProgram, bin_directory: Path, directory: Path, progress: Callable[[str], None] = lambda _: None
+) -> None:
+    """Build a module's programs, or link those of PATH that will do.
+
+    Args:
+        program: The module.
+        bin_directory: Where the programs go.
+        directory: What is kept of the work, on the same file system: a Go, if this machine has none.
+        progress: Told what takes long.
+
+    Raises:
+        ToolchainError: They cannot be built here.
+    """
     names = list(program.packages.values())
     found = [shutil.which(name) for name in names] if program.on_path else []
     if found and all(path and _is_there(program, Path(path)) for path in found):
@@ -172,7 +186,7 @@ def _install(program: GoProgram, bin_directory: Path, directory: Path, progress:
             (bin_directory / name).symlink_to(str(path))
         return
     progress(f"building {program.module} {program.version} (once; some minutes)")
-    go = _go(directory, progress)
+    go = find_go(directory, progress)
     # Built where the module cache has it: as the main module, with exactly the dependencies of its own go.mod.
     downloaded = json.loads(_output([go, "mod", "download", "-json", f"{program.module}@{program.version}"]))
     linker = f"-s -w -X {program.version_variable}={program.version}" if program.version_variable else "-s -w"
@@ -186,7 +200,12 @@ def _install(program: GoProgram, bin_directory: Path, directory: Path, progress:
             built.replace(bin_directory / name)
 
 
-def _go(directory: Path, progress: Callable[[str], None]) -> str:
+def find_go(directory: Path, progress: Callable[[str], None] = lambda _: None) -> str:
+    """Return the path of a Go that is new enough, PATH's or one that is installed in the directory.
+
+    Raises:
+        ToolchainError: It cannot be installed.
+    """
     found = shutil.which("go")
     match = re.search(r"go(\d+)\.(\d+)", _output([found, "version"])) if found else None
     if found and match and (int(match[1]), int(match[2])) >= OLDEST_GO:

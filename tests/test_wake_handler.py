@@ -12,10 +12,11 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from cdk_buildkit.handlers.wake import index, waking
+from cdk_buildkit.handlers.waiting_jobs import Answer, read_waiting_jobs
+from cdk_buildkit.handlers.wake import index
 from cdk_buildkit.handlers.wake.group import BuilderGroup
 from cdk_buildkit.handlers.wake.lock import LEASE_SECONDS, REMEMBERED_SECONDS, Lock
-from cdk_buildkit.handlers.wake.waking import Capacity, LockedError, read_waiting_jobs, wake
+from cdk_buildkit.handlers.wake.waking import Capacity, LockedError, wake
 from local.emulator.aws import REGION, Aws
 from local.emulator.process import Emulator
 
@@ -117,7 +118,7 @@ def capacity(desired: int, in_service: int, maximum: int = 8, problem: str | Non
     return Capacity(desired=desired, maximum=maximum, in_service=in_service, problem=problem)
 
 
-def woken(group: FixedGroup, jobs: int, lock: FreeLock | None = None) -> waking.Answer:
+def woken(group: FixedGroup, jobs: int, lock: FreeLock | None = None) -> Answer:
     return wake(group, lock or FreeLock(), waiting_jobs=jobs, builds_per_builder=2.0)
 
 
@@ -304,7 +305,7 @@ def test_a_burst_of_calls_is_as_the_largest_of_them(account: Account) -> None:
             with lock:
                 told.append(desired)
 
-    def call(number: int) -> waking.Answer:
+    def call(number: int) -> Answer:
         group = Recorded(account.autoscaling, account.groups["arm64"])
         return wake(group, account.lock(), waiting_jobs=number, builds_per_builder=2.0)
 

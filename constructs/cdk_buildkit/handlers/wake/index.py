@@ -7,9 +7,10 @@ from typing import Any
 
 import boto3
 
+from cdk_buildkit.handlers.waiting_jobs import read_waiting_jobs
 from cdk_buildkit.handlers.wake.group import BuilderGroup
 from cdk_buildkit.handlers.wake.lock import Lock
-from cdk_buildkit.handlers.wake.waking import read_waiting_jobs, wake
+from cdk_buildkit.handlers.wake.waking import wake
 
 
 def handler(event: Mapping[str, Any], _context: object) -> dict[str, dict[str, Any]]:

@@ -3,11 +3,11 @@
 import math
 import random
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
 
-MOST_WAITING_JOBS = 1_000_000
+from cdk_buildkit.handlers.waiting_jobs import Answer, count_builders
 
 PATIENCE_SECONDS = 20.0
 """How long to try for the lock; the function's own timeout is longer, and the lock's lease longer than that."""
@@ -56,57 +56,6 @@ class Lock(Protocol):
 
     def release(self, desired: int | None) -> None:
         """Give it back, with the desired capacity that the group has been given, None: it has been given none."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """What came of a call, for one architecture.
-
-    Args:
-        waiting_jobs: As given.
-        wanted: Builders that so many jobs call for, whatever the group may have.
-        in_service: Builders that are there.
-        coming: Builders that are on their way.
-        max_capacity: Builders that may be there.
-        message: The same in words.
-    """
-
-    waiting_jobs: int
-    wanted: int
-    in_service: int
-    coming: int
-    max_capacity: int
-    message: str
-
-    def as_json(self) -> dict[str, Any]:
-        """Return it as the caller gets it."""
-        return asdict(self)
-
-
-def read_waiting_jobs(event: Mapping[str, Any], architectures: Mapping[str, object]) -> dict[str, int]:
-    """Return the waiting jobs that an event names, by architecture.
-
-    Raises:
-        ValueError: It names none, an architecture that the fleet has not, or a number that is none.
-    """
-    allowed = ", ".join(architectures)
-    jobs = event.get("waiting_jobs")
-    if set(event) != {"waiting_jobs"} or not isinstance(jobs, Mapping) or not jobs:
-        raise ValueError(
-            f"an event is a number of waiting jobs by architecture, of {allowed}; got {dict(event)!r}: call with "
-            f'{{"waiting_jobs": {{"{next(iter(architectures))}": 1}}}}'
-        )
-    for architecture, number in jobs.items():
-        if architecture not in architectures:
-            raise ValueError(
-                f"this fleet builds for {allowed}; got {architecture!r}: name one of these, or wake another fleet"
-            )
-        if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= MOST_WAITING_JOBS:
-            raise ValueError(
-                f"waiting jobs are 1 to {MOST_WAITING_JOBS}; got {number!r} for {architecture}: give how many wait, or "
-                "leave the architecture out"
-            )
-    return dict(jobs)
 
 
 def wake(
@@ -170,13 +119,9 @@ def _answer(waiting_jobs: int, wanted: int, capacity: Capacity) -> Answer:
 
 
 def _message(wanted: int, coming: int, capacity: Capacity) -> str:
-    words = f"{_builders(capacity.in_service)} in service, {coming} coming"
+    words = f"{count_builders(capacity.in_service)} in service, {coming} coming"
     if wanted > capacity.maximum:
         words += f"; the waiting jobs call for {wanted}, and max_capacity is {capacity.maximum}"
     if coming and capacity.problem:
         words += f"; the last launch failed: {capacity.problem}"
     return words
-
-
-def _builders(number: int) -> str:
-    return f"{number} builder" if number == 1 else f"{number} builders"

@@ -1,0 +1,1 @@
+"""The function that wakes a fleet."""

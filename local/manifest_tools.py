@@ -1,0 +1,102 @@
+"""What Kubernetes manifests are checked with: a linter, and the published definitions of custom resources.
+
+All come from Go modules whose sums are pinned here; Go's own cache keeps them, and checks what it fetches against its
+checksum database besides.
+"""
+
+import json
+import os
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from local.toolchain import CACHE, GoProgram, ToolchainError, find_go, install_program, locked
+
+LINTER = GoProgram(
+    module="github.com/zegl/kube-score",
+    version="v1.20.0",
+    packages={"./cmd/kube-score": "kube-score"},
+    version_variable="main.version",
+    on_path=False,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoModule:
+    """A Go module that is read and not built.
+
+    Args:
+        module: Its path.
+        version: Its version.
+        sum: What Go calls its sum, as `go.sum` files have it.
+    """
+
+    module: str
+    version: str
+    sum: str
+
+
+KARPENTER = GoModule(
+    module="sigs.k8s.io/karpenter", version="v1.13.0", sum="h1:7/ZergHciATEZ/hubSe9S2fB4iYWcRZqrWIItupUjVM="
+)
+KEDA = GoModule(
+    module="github.com/kedacore/keda/v2", version="v2.20.2", sum="h1:SR60v8uIcelbveS8n/1jcl8tLdBBIbHMxmdOHw8tKqA="
+)
+LOAD_BALANCER_CONTROLLER = GoModule(
+    # The newest that is there as a module. Auto Mode's TargetGroupBinding is of another group, with the same fields.
+    module="sigs.k8s.io/aws-load-balancer-controller",
+    version="v0.0.0-20221203001353-edeb4f1c1312",
+    sum="h1:iqmp1UXslxq7MuJDW/7arHBniplzp2MbItx0PXP7r/8=",
+)
+
+DEFINITIONS: Mapping[GoModule, str] = {
+    KARPENTER: "pkg/apis/crds",
+    KEDA: "config/crd/bases",
+    LOAD_BALANCER_CONTROLLER: "config/crd/bases",
+}
+"""Where each module has its definitions."""
+
+
+def install_linter() -> Path:
+    """Build the linter, once, and return its path.
+
+    Raises:
+        ToolchainError: It cannot be built here.
+    """
+    directory = CACHE / f"kube-score-{LINTER.version}"
+    directory.mkdir(parents=True, exist_ok=True)
+    program = directory / "kube-score"
+    with locked(directory / "lock"):
+        if not program.exists():
+            install_program(LINTER, directory, directory)
+    return program
+
+
+def fetch_module(module: GoModule) -> Path:
+    """Return the directory of a module's files, fetched once.
+
+    Raises:
+        ToolchainError: It cannot be fetched, or has another sum than the pinned one.
+    """
+    directory = CACHE / "go"
+    directory.mkdir(parents=True, exist_ok=True)
+    with locked(directory / "lock"):
+        go = find_go(directory)
+        completed = subprocess.run(
+            [go, "mod", "download", "-json", f"{module.module}@{module.version}"],
+            env={**os.environ, "GOTOOLCHAIN": "auto"},
+            cwd=directory,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if completed.returncode:
+        raise ToolchainError(f"{module.module} cannot be fetched:\n{completed.stdout}{completed.stderr}")
+    downloaded = json.loads(completed.stdout)
+    if downloaded["Sum"] != module.sum:
+        raise ToolchainError(
+            f"the sum of {module.module} {module.version} must be {module.sum}; got {downloaded['Sum']}: pin another "
+            "version and its sum together"
+        )
+    return Path(downloaded["Dir"])
