@@ -8,6 +8,7 @@ from constructs import Construct
 
 from cdk_buildkit.builder_cluster import BuilderCluster
 from cdk_buildkit.kubernetes_manifest import KubernetesManifest
+from cdk_buildkit.pod_identity import pod_identity_principal
 
 SERVICE_ACCOUNT = "builder"
 """Whom EKS Pod Identity gives the fleet's role."""
@@ -55,19 +56,7 @@ class BuilderNamespace(Construct):
 
     def trust(self) -> iam.IPrincipal:
         """Return the principal that a role trusts so that the builders of this namespace have it, and nobody else."""
-        # The session's tags, which EKS alone sets: https://docs.aws.amazon.com/eks/latest/userguide/pod-id-abac.html
-        return iam.SessionTagsPrincipal(
-            iam.ServicePrincipal(
-                "pods.eks.amazonaws.com",
-                conditions={
-                    "StringEquals": {
-                        "aws:RequestTag/eks-cluster-arn": self._cluster.cluster.cluster_arn,
-                        "aws:RequestTag/kubernetes-namespace": self.name,
-                        "aws:RequestTag/kubernetes-service-account": SERVICE_ACCOUNT,
-                    }
-                },
-            )
-        )
+        return pod_identity_principal(self._cluster, namespace=self.name, service_account=SERVICE_ACCOUNT)
 
     def give(self, role: iam.IRole) -> eks.CfnPodIdentityAssociation:
         """Give the builders a role."""

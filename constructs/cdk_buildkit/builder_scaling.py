@@ -14,6 +14,9 @@ IN_FLIGHT_BUILDS = "InFlightBuilds"
 """Published by every live builder, so that the average is in-flight builds per live builder, and the sample count of
 one period the live builders."""
 
+WAITING_JOBS = "WaitingJobs"
+"""Put by the function that wakes pods, for the autoscaler: the jobs that wait for builders."""
+
 METRIC_PERIOD = timedelta(seconds=10)
 """How often a builder publishes, and target tracking looks: the shortest of the periods that it accepts, 10, 30 and 60
 seconds (https://docs.aws.amazon.com/autoscaling/ec2/userguide/policy-creating-high-resolution-metrics.html)."""
