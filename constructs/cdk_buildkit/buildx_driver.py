@@ -24,7 +24,9 @@ BUILDKITD_FLAGS = "--allow-insecure-entitlement=device --oci-worker-net=bridge"
 """Without an entitlement of one's own, buildx allows `network.host` (builder/builder.go, parseBuildkitdFlags). `device`
 is allowed anyway (buildkitd's newController). `bridge` keeps steps off the pod's network."""
 
-_OBJECTS = ("namespace", "service-account", "role", "role-binding", "resource-quota", "network-policy")
+_NAMESPACED = ("service-account", "role", "role-binding", "resource-quota", "network-policy")
+_NAMED = ("admission-policy", "admission-policy-binding", "namespace")
+"""Objects of the whole cluster, by their names. The policy comes before the namespace that it is for."""
 
 
 @jsii.implements(iam.IGrantable)
@@ -124,17 +126,23 @@ class BuildxDriver(Construct):
         )
 
     def _apply(self, max_builders: int, *, storage_class: bool) -> None:
-        manifests = {name: KubernetesManifest(f"driver-{name}") for name in _OBJECTS}
+        named = (*_NAMED, "storage-class") if storage_class else _NAMED
+        manifests = {name: KubernetesManifest(f"driver-{name}") for name in (*named, *_NAMESPACED)}
         for name, manifest in manifests.items():
-            manifest.set("metadata/name" if name == "namespace" else "metadata/namespace", self.namespace)
+            manifest.set("metadata/name" if name in named else "metadata/namespace", self.namespace)
+        policy, binding = manifests["admission-policy"], manifests["admission-policy-binding"]
+        policy.set("spec/variables[nodes]/expression", f"'{self._nodes}'")
+        policy.set("spec/variables[image]/expression", f"'{self._image}'")
+        binding.set("spec/policyName", self.namespace)
+        binding.set(
+            ("spec", "matchResources", "namespaceSelector", "matchLabels", "kubernetes.io/metadata.name"),
+            self.namespace,
+        )
         manifests["role-binding"].document["subjects"][0]["name"] = self.group
         manifests["resource-quota"].set("spec/hard/pods", str(max_builders))
         # Those of builders that are gone are still there.
         manifests["resource-quota"].set("spec/hard/persistentvolumeclaims", str(2 * max_builders))
-        if storage_class:
-            manifests["storage-class"] = KubernetesManifest("driver-storage-class")
-            manifests["storage-class"].set("metadata/name", self.namespace)
-        self._cluster.apply(self, "Manifest", *manifests.values())
+        self.applied = self._cluster.apply(self, "Manifest", *manifests.values())
 
     def _create_line(self, architecture: Architecture, cache: CacheBucket, *, append: bool) -> str:
         memory = self._resources.memory_quantity

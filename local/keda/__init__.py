@@ -4,23 +4,24 @@ Of the module's scalers only this one is built; the others would bring what a hu
 """
 
 import json
-import os
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from local.manifest_tools import KEDA, fetch_module
-from local.toolchain import CACHE, ToolchainError, find_go, locked
+from local.manifest_tools import KEDA, build_in_module, fetch_module
+from local.toolchain import CACHE, locked
 
 _SOURCES = Path(__file__).parent
 
-_PACKAGES = ("apis", "pkg/eventreason", "pkg/metricscollector/webhook", "pkg/scalers/scalersconfig", "pkg/util")
-_FILES = (
+_KEPT = (
     "go.mod",
     "go.sum",
+    "apis",
+    "pkg/eventreason",
+    "pkg/metricscollector/webhook",
+    "pkg/scalers/scalersconfig",
+    "pkg/util",
     "pkg/scalers/aws_cloudwatch_scaler.go",
     "pkg/scalers/scaler.go",
     *(f"pkg/scalers/aws/aws_{name}.go" for name in ("authorization", "common", "config_cache", "http")),
@@ -59,7 +60,8 @@ def install_scaler() -> Path:
     with locked(directory / "lock"):
         newest = max(path.stat().st_mtime for path in _SOURCES.glob("*.go"))
         if not program.exists() or program.stat().st_mtime < newest:
-            _build(module, directory, program)
+            added = {"cmd/scaler/main.go": _SOURCES / "scaler.go", "pkg/scalers/external.go": _SOURCES / "external.go"}
+            build_in_module(module, program, added, kept=_KEPT)
     return program
 
 
@@ -86,32 +88,3 @@ def ask_scaler(
     if errors:
         raise ScalerError("\n".join(errors))
     return [Reading(**answer) for answer in answers]
-
-
-def _build(module: Path, directory: Path, program: Path) -> None:
-    go = find_go(directory)
-    with tempfile.TemporaryDirectory(dir=directory) as temporary:
-        tree = Path(temporary)
-        for package in _PACKAGES:
-            shutil.copytree(module / package, tree / package, ignore=shutil.ignore_patterns("*_test.go"))
-        for name in _FILES:
-            (tree / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(module / name, tree / name)
-        # What is in Go's cache may not be written to; a copy of it must be, to be removed.
-        for path in tree.rglob("*"):
-            path.chmod(0o755 if path.is_dir() else 0o644)
-        shutil.copyfile(_SOURCES / "external.go", tree / "pkg/scalers/external.go")
-        (tree / "cmd/scaler").mkdir(parents=True)
-        shutil.copyfile(_SOURCES / "scaler.go", tree / "cmd/scaler/main.go")
-        built = tree / "keda-scaler"
-        command = [go, "build", "-C", str(tree), "-trimpath", "-buildvcs=false", "-ldflags=-s -w", f"-o={built}"]
-        completed = subprocess.run(
-            [*command, "./cmd/scaler"],
-            env={**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "auto"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if completed.returncode:
-            raise ToolchainError(f"KEDA's scaler cannot be built:\n{completed.stderr[-2000:]}")
-        built.replace(program)
