@@ -58,12 +58,11 @@ class KedaOperator(Construct):
             service_account=SERVICE_ACCOUNT,
             role_arn=self.role.role_arn,
         )
-        oci = release.chart_repository.startswith("oci://")
         chart = eks.HelmChart(
             self,
             "Chart",
             cluster=cluster.cluster,
-            chart=None if oci else "keda",
+            chart="keda",
             repository=release.chart_repository,
             version=release.version,
             release="keda",
