@@ -84,6 +84,7 @@ def define_stacks(app: cdk.App, config: Config) -> None:
                 cluster=cluster.cluster,
                 observability=config.observability,
                 alarm_topic=alarm_topic,
+                keda=cluster.keda,
                 zone=network.zone,
                 caches=cache.buckets,
                 description=f"BuildKit builders of the fleet {name}",

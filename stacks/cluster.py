@@ -4,12 +4,12 @@ from aws_cdk import CfnOutput, Stack
 from aws_cdk import aws_ec2 as ec2
 from constructs import Construct
 
-from cdk_buildkit import BuilderCluster, ExistingCluster
+from cdk_buildkit import BuilderCluster, ExistingCluster, KedaOperator, KedaRelease
 from stacks.config import KubernetesConfig
 
 
 class ClusterStack(Stack):
-    """Gives the fleets' stacks `cluster`."""
+    """Gives the fleets' stacks `cluster`, and `keda` where it is installed here."""
 
     def __init__(
         self,
@@ -34,6 +34,23 @@ class ClusterStack(Stack):
             )
             if given
             else None,
+        )
+        keda = config.keda
+        self.keda = (
+            KedaOperator(
+                self,
+                "Keda",
+                cluster=self.cluster,
+                release=KedaRelease(
+                    version=keda.version,
+                    chart_repository=keda.chart_repository,
+                    image_registry=keda.image_registry,
+                    operator_digest=keda.operator_digest,
+                    metrics_server_digest=keda.metrics_server_digest,
+                ),
+            )
+            if keda.install
+            else None
         )
         CfnOutput(
             self,

@@ -1,6 +1,7 @@
 """One fleet of builders on EKS: its trust tier's namespace, role, address and scope."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 
 from aws_cdk import CfnOutput, Duration, Size, Stack
 from aws_cdk import aws_ec2 as ec2
@@ -14,15 +15,17 @@ from cdk_buildkit import (
     BuilderCluster,
     BuilderImages,
     BuilderObservability,
+    BuildxDriver,
     CacheBucket,
     CacheScope,
     EksBuilderFleet,
+    KedaOperator,
     PodResources,
     PodStore,
     StoreVolume,
 )
 from stacks.builders import capacity_of, scaling_of
-from stacks.config import FleetConfig, ObservabilityConfig
+from stacks.config import DriverConfig, FleetConfig, ObservabilityConfig
 
 
 class EksBuildersStack(Stack):
@@ -39,6 +42,7 @@ class EksBuildersStack(Stack):
         cluster: BuilderCluster,
         observability: ObservabilityConfig,
         alarm_topic: sns.ITopic | None,
+        keda: KedaOperator | None,
         zone: route53.IPrivateHostedZone,
         caches: Mapping[Architecture, CacheBucket],
         description: str,
@@ -54,6 +58,7 @@ class EksBuildersStack(Stack):
             caches={architecture: caches[architecture] for architecture in config.architectures},
             write=write,
             images=images,
+            keda=keda,
             read=[CacheScope(each) for each in config.cache.read if each != write.name],
             namespace=pods.namespace,
             client_namespaces=pods.client_namespaces,
@@ -96,8 +101,16 @@ class EksBuildersStack(Stack):
             value=self.fleet.certificates.client_secret.secret_arn,
             description="The secret with the clients' certificate, for whom grant_connect was called",
         )
+        CfnOutput(
+            self,
+            "WakeFunction",
+            value=self.fleet.waker.function.function_name,
+            description="The function that starts builders for waiting jobs, for whom grant_wake was called",
+        )
         for architecture in config.architectures:
             self._name_endpoints(architecture)
+        if pods.driver:
+            self._add_driver(config, pods.driver, images, {each: caches[each] for each in config.architectures})
 
     def _name_endpoints(self, architecture: Architecture) -> None:
         fleet = self.fleet
@@ -113,4 +126,42 @@ class EksBuildersStack(Stack):
                 f"{architecture.construct_id}Endpoint",
                 value=f"tcp://{fleet.domain_name}:{architecture.port}",
                 description=f"The endpoint in the VPC of a buildx remote builder for {architecture.platform}",
+            )
+
+    def _add_driver(
+        self,
+        config: FleetConfig,
+        driver: DriverConfig,
+        images: BuilderImages,
+        caches: Mapping[Architecture, CacheBucket],
+    ) -> None:
+        pods, write = config.kubernetes, CacheScope(config.cache.write)
+        on_volumes = PodStore(pods.store) is PodStore.VOLUME
+        made = BuildxDriver(
+            self,
+            "Driver",
+            cluster=self.fleet.cluster,
+            namespace=f"{self.fleet.namespace}-driver",
+            group=driver.group,
+            nodes=self.fleet.namespace,
+            caches=caches,
+            image=images.buildkit,
+            resources=PodResources(cpu=pods.cpu, memory=Size.gibibytes(pods.memory_gib)),
+            volume_size=Size.gibibytes(config.volume.size_gib) if on_volumes else None,
+            # An existing cluster has a default of its own, or none on purpose.
+            storage_class=on_volumes and self.fleet.cluster.is_new,
+            max_builders=driver.max_builders,
+            timeout=timedelta(minutes=driver.timeout_minutes),
+        )
+        for cache in caches.values():
+            cache.grant_read_write(write, made)
+            for each in config.cache.read:
+                if each != write.name:
+                    cache.grant_read(CacheScope(each), made)
+        for architecture, line in made.create_lines.items():
+            CfnOutput(
+                self,
+                f"{architecture.construct_id}BuildxCreate",
+                value=line,
+                description=f"Makes a builder of one's own for {architecture.platform}, by the group {driver.group}",
             )

@@ -25,7 +25,7 @@ def template_manifests(template: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the objects of a template, with the names of resources where a deployment would put their values."""
     return [
         manifest
-        for resource in template["Resources"].values()
+        for resource in template.get("Resources", {}).values()  # a network that is given has none
         if resource["Type"] == "Custom::AWSCDK-EKS-KubernetesResource"
         for manifest in json.loads(_text(resource["Properties"]["Manifest"]))
     ]

@@ -44,6 +44,10 @@ USED_TOGETHER = {
     "public_access_cidrs": ["public_access_cidrs"],
     "cluster": ["[kubernetes.cluster]", "name", "security_group_id", "auto_mode"],
     "namespace": ["namespace"],
+    "image_registry": ["image_registry"],
+    "operator_digest": ["operator_digest"],
+    "metrics_server_digest": ["metrics_server_digest"],
+    "driver": ["[builders.main.kubernetes.driver]", "group", "max_builders", "timeout_minutes"],
     "client_namespaces": ["client_namespaces"],
     "egress": ["egress"],
 }

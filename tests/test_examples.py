@@ -77,7 +77,7 @@ def test_an_example_has_its_builders(examples: dict[str, cdk.App], name: str) ->
 def is_group(resource: Mapping[str, Any]) -> bool:
     """Tell whether a template's resource is of builders of one architecture."""
     properties = resource["Properties"]
-    return "TargetGroupARNs" in properties or '\\"StatefulSet\\"' in json.dumps(properties.get("Manifest", ""))
+    return "TargetGroupARNs" in properties or '\\"podManagementPolicy\\"' in json.dumps(properties.get("Manifest", ""))
 
 
 @pytest.mark.parametrize("name", [*BUILDERS, *(path.stem for path in PROGRAMS)])

@@ -2,13 +2,16 @@
 
 import copy
 import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
+from aws_cdk.assertions import Template
 
 from cdk_buildkit.builder_cluster import KUBERNETES_VERSIONS
 from tests.kubernetes_schemas import ALIASES, UNCHECKED, Schemas, dictionaries
-from tests.kubernetes_templates import images, manifest_files
+from tests.kubernetes_templates import images, manifest_files, template_manifests
 
 FILES = manifest_files()
 
@@ -27,6 +30,18 @@ MAPS = {
     "tags",
 }
 """What holds names that are the user's own."""
+
+
+EXAMPLES = ("eks", "eks-existing-cluster")
+
+
+@pytest.fixture(scope="module", params=EXAMPLES)
+def applied(
+    request: pytest.FixtureRequest, synthesize: Callable[[Path], Mapping[str, Template]], root: Path
+) -> list[dict[str, Any]]:
+    """Return every object that the stacks of an example apply."""
+    templates = synthesize(root / "examples" / f"{request.param}.toml")
+    return [manifest for each in templates.values() for manifest in template_manifests(each.to_json())]
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +102,23 @@ def test_a_wrong_value_is_a_problem_with_its_place(schemas: Schemas) -> None:
         "spec/template/spec/containers/0/securityContext/privileged: 'yes' is not of type 'boolean', 'null'"
     ]
     assert schemas.problems(scaled_object, "1.34") == ["spec/maxReplicaCount: '8' is not of type 'integer'"]
+
+
+@pytest.mark.parametrize("version", KUBERNETES_VERSIONS)
+def test_every_object_of_an_example_is_valid_in_every_version(
+    schemas: Schemas, applied: list[dict[str, Any]], version: str
+) -> None:
+    problems = [(each["kind"], problem) for each in applied for problem in schemas.problems(each, version)]
+
+    assert {"StatefulSet", "ScaledObject", "NetworkPolicy"} <= {each["kind"] for each in applied}
+    assert problems == []
+
+
+def test_every_image_of_an_example_is_pinned_by_its_digest(applied: list[dict[str, Any]]) -> None:
+    found = [image for each in applied for image in images(each)]
+
+    assert found
+    assert [image for image in found if not re.search(r"@sha256:[0-9a-f]{64}$", image)] == []
 
 
 @pytest.mark.parametrize("file", FILES)

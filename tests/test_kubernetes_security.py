@@ -37,6 +37,10 @@ ACCEPTED: Mapping[str, tuple[tuple[str, ...], str]] = {
         "The nodes are the builders' own. What they write is the store, whose size BuildKit keeps.",
     ),
     "container-image-pull-policy": (CONTAINERS, "Images are named by digest: pulling them again brings the same."),
+    "statefulset-has-host-podantiaffinity": (
+        ("",),
+        "They are spread over zones, and each fills a node of the default size. On a larger one two go with it.",
+    ),
     "networkpolicy-targets-pod": (("",), "Of the driver's namespace, whose pods buildx makes."),
 }
 """By check: the containers where it is found, none for the object itself, and why it stands."""

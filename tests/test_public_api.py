@@ -9,6 +9,38 @@ import pytest
 import cdk_buildkit
 
 PUBLIC = {
+    "BuildxDriver": [
+        (
+            "(scope: Construct, id: str, *, cluster: BuilderCluster, namespace: str, group: str, nodes: str, "
+            "caches: Mapping[Architecture, CacheBucket], image: str, resources: PodResources | None = None, "
+            "volume_size: Size | None = None, storage_class: bool = False, max_builders: int = 8, timeout: "
+            "timedelta = timedelta(seconds=600))"
+        ),
+        "grant_create(role: IRole) -> Grant",
+        "grant_principal",
+    ],
+    "KedaOperator": ["(scope: Construct, id: str, *, cluster: BuilderCluster, release: KedaRelease | None = None)"],
+    "KedaRelease": [
+        (
+            "(*, version: str = '2.20.2', chart_repository: str = 'https://kedacore.github.io/charts', "
+            "image_registry: str | None = None, operator_digest: str | None = None, metrics_server_digest: str | "
+            "None = None)"
+        ),
+        "tag(digest: str | None) -> str",
+    ],
+    "PodScaling": [
+        (
+            "(scope: Construct, id: str, *, cluster: BuilderCluster, namespace: str, stateful_set: str, capacity:"
+            " BuilderCapacity, scaling: BuilderScaling, fleet: str, architecture: Architecture)"
+        )
+    ],
+    "PodWaker": [
+        (
+            "(scope: Construct, id: str, *, fleet: str, capacities: Mapping[Architecture, BuilderCapacity], "
+            "scaling: BuilderScaling)"
+        ),
+        "grant_wake(grantee: IGrantable) -> Grant",
+    ],
     "AlarmTopic": ["(scope: Construct, id: str)"],
     "Architecture": [
         "ARM64 = 'arm64'",
@@ -117,22 +149,25 @@ PUBLIC = {
             "(), public_access_cidrs: Sequence[str] = (), existing: ExistingCluster | None = None)"
         ),
         "apply(scope: Construct, id: str, manifests: KubernetesManifest) -> KubernetesManifest",
+        "install(scope: Construct, id: str, chart: Any) -> HelmChart",
     ],
     "BuilderImages": ["(*, buildkit: str, aws_cli: str)"],
     "EksBuilderFleet": [
         (
-            "(scope: Construct, id: str, *, cluster: BuilderCluster, zone: IPrivateHostedZone, record_name: "
-            "str, caches: Mapping[Architecture, CacheBucket], write: CacheScope, images: BuilderImages, read: "
-            "Sequence[CacheScope] = (), namespace: str | None = None, client_namespaces: Sequence[str] = (), "
-            "load_balancer: bool = False, egress: Sequence[str] = (), certificates: BuilderCertificates | None "
-            "= None, capacities: Mapping[Architecture, BuilderCapacity] | None = None, scaling: BuilderScaling "
-            "| None = None, resources: PodResources | None = None, store: PodStore = <PodStore.VOLUME: "
-            "'volume'>, store_volume: StoreVolume | None = None, longest_build: timedelta = "
-            "timedelta(seconds=3600), max_node_lifetime: Duration = <Duration>, user_namespaces: bool = False)"
+            "(scope: Construct, id: str, *, cluster: BuilderCluster, zone: IPrivateHostedZone, record_name: str, "
+            "caches: Mapping[Architecture, CacheBucket], write: CacheScope, images: BuilderImages, keda: "
+            "KedaOperator | None = None, read: Sequence[CacheScope] = (), namespace: str | None = None, "
+            "client_namespaces: Sequence[str] = (), load_balancer: bool = False, egress: Sequence[str] = (), "
+            "certificates: BuilderCertificates | None = None, capacities: Mapping[Architecture, BuilderCapacity] "
+            "| None = None, scaling: BuilderScaling | None = None, resources: PodResources | None = None, store: "
+            "PodStore = <PodStore.VOLUME: 'volume'>, store_volume: StoreVolume | None = None, longest_build: "
+            "timedelta = timedelta(seconds=3600), max_node_lifetime: Duration = <Duration>, user_namespaces: bool"
+            " = False)"
         ),
         "connections",
         "grant_connect(grantee: IGrantable) -> Grant",
         "grant_principal",
+        "grant_wake(grantee: IGrantable) -> Grant",
         "services",
     ],
     "ExistingCluster": ["(*, name: str, security_group_id: str, auto_mode: bool = True)"],

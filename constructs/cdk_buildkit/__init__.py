@@ -11,14 +11,19 @@ from cdk_buildkit.builder_images import BuilderImages
 from cdk_buildkit.builder_scaling import BuilderScaling
 from cdk_buildkit.builder_waker import BuilderWaker
 from cdk_buildkit.buildkit_release import BuildKitRelease
+from cdk_buildkit.buildx_driver import BuildxDriver
 from cdk_buildkit.cache_bucket import CacheBucket
 from cdk_buildkit.capacity_schedule import CapacitySchedule
 from cdk_buildkit.ec2_builder_fleet import Ec2BuilderFleet
 from cdk_buildkit.eks_builder_fleet import EksBuilderFleet
 from cdk_buildkit.existing_cluster import ExistingCluster
 from cdk_buildkit.function_alarm import FunctionAlarm
+from cdk_buildkit.keda_operator import KedaOperator
+from cdk_buildkit.keda_release import KedaRelease
 from cdk_buildkit.observability import BuilderObservability
 from cdk_buildkit.pod_resources import PodResources, PodStore
+from cdk_buildkit.pod_scaling import PodScaling
+from cdk_buildkit.pod_waker import PodWaker
 from cdk_buildkit.release_bucket import ReleaseBucket
 from cdk_buildkit.store_volume import StoreVolume
 from cdk_buildkit.warm_pool import WarmPool
@@ -34,6 +39,7 @@ __all__ = [
     "BuilderObservability",
     "BuilderScaling",
     "BuilderWaker",
+    "BuildxDriver",
     "CacheBucket",
     "CacheExpiration",
     "CacheOptions",
@@ -43,8 +49,12 @@ __all__ = [
     "EksBuilderFleet",
     "ExistingCluster",
     "FunctionAlarm",
+    "KedaOperator",
+    "KedaRelease",
     "PodResources",
+    "PodScaling",
     "PodStore",
+    "PodWaker",
     "ReleaseBucket",
     "StoreVolume",
     "WarmPool",

@@ -64,6 +64,7 @@ class BuilderCluster(Construct):
             )
         self.vpc = vpc
         self.auto_mode = existing.auto_mode if existing else True
+        self.is_new = existing is None
         kubectl = _kubectl_layer(self, version)
         self._access: eks.AccessEntry | None = None
         self.cluster = (
@@ -101,6 +102,13 @@ class BuilderCluster(Construct):
             assert isinstance(resource, lambda_.CfnFunction)  # noqa: S101 - likewise
             # The CDK lets a function wait for the role, which its ARN does already, together with the role's policy.
             resource.add_metadata("cfn-lint", {"config": {"ignore_checks": ["W3005"]}})
+
+    def install(self, scope: Construct, id: str, **chart: Any) -> eks.HelmChart:  # noqa: A002, ANN401 - HelmChart's own
+        """Let a stack install a Helm chart, with what `eks.HelmChart` takes."""
+        installed = eks.HelmChart(scope, id, cluster=self.cluster, **chart)
+        if self._access:
+            installed.node.add_dependency(self._access)
+        return installed
 
     def _new(
         self,

@@ -7,7 +7,6 @@ from datetime import timedelta
 from constructs import Construct
 
 from buildkit_ops.architecture import Architecture
-from cdk_buildkit.builder_capacity import BuilderCapacity
 from cdk_buildkit.builder_cluster import BuilderCluster
 from cdk_buildkit.builder_images import BuilderImages
 from cdk_buildkit.builder_lifecycle import SETTLING
@@ -72,10 +71,11 @@ class PodSettings:
 class BuilderPods(Construct):
     """A StatefulSet of builders, the services that lead to them, and what keeps them from going together.
 
+    It does not say how many builders there are, which applying it again would restore: `PodScaling` does.
+
     Args:
         cluster: The cluster.
         architecture: Their architecture.
-        capacity: How many there are.
         settings: What they have in common with those of other architectures.
         environment: The environment variables of their containers, by the container's name, beside those that follow
             from the rest.
@@ -88,7 +88,6 @@ class BuilderPods(Construct):
         *,
         cluster: BuilderCluster,
         architecture: Architecture,
-        capacity: BuilderCapacity,
         settings: PodSettings,
         environment: Mapping[str, Mapping[str, str]],
     ) -> None:
@@ -99,7 +98,7 @@ class BuilderPods(Construct):
         """The StatefulSet's name."""
         self.service = architecture.kubernetes_name
         """The service's name: clients in the cluster find it at `<service>.<namespace>.svc`."""
-        stateful_set = self._stateful_set(capacity)
+        stateful_set = self._stateful_set()
         for container, variables in environment.items():
             kind = "containers" if container == "buildkitd" else "initContainers"
             stateful_set.set_environment(f"{_POD}/{kind}[{container}]", variables)
@@ -130,12 +129,11 @@ class BuilderPods(Construct):
         manifest.set("metadata/namespace", self._settings.namespace)
         return manifest
 
-    def _stateful_set(self, capacity: BuilderCapacity) -> KubernetesManifest:
+    def _stateful_set(self) -> KubernetesManifest:
         settings, architecture = self._settings, self._architecture
         manifest = self._named("stateful-set", self.name)
         manifest.set(("metadata", "labels", ARCHITECTURE_LABEL), architecture.value)
         manifest.set("spec/serviceName", f"builders-{architecture.kubernetes_name}")
-        manifest.set("spec/replicas", capacity.min_capacity)
         manifest.set(_SELECTOR, architecture.value)
         metadata = ("spec", "template", "metadata")
         manifest.set((*metadata, "labels", ARCHITECTURE_LABEL), architecture.value)

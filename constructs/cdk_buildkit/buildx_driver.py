@@ -12,7 +12,7 @@ from constructs import Construct
 
 from buildkit_ops.architecture import Architecture
 from cdk_buildkit.builder_cluster import BuilderCluster
-from cdk_buildkit.builder_images import image_problem
+from cdk_buildkit.builder_images import EXAMPLE_IMAGES, IMAGE_ALLOWED, how_to_find_digest, is_pinned
 from cdk_buildkit.builder_namespace import SERVICE_ACCOUNT
 from cdk_buildkit.builder_node_pool import FLEET_LABEL
 from cdk_buildkit.cache_bucket import CacheBucket
@@ -73,10 +73,9 @@ class BuildxDriver(Construct):
         timeout: timedelta = timedelta(minutes=10),
     ) -> None:
         super().__init__(scope, id)
-        problem = image_problem(image, "docker.io/moby/buildkit:v0.31.2")
-        if problem:
-            allowed, mend = problem
-            raise ValueError(f"the image of builders is {allowed}; got {image!r}: {mend}")
+        if not is_pinned(image):
+            mend = how_to_find_digest(EXAMPLE_IMAGES["buildkit"])
+            raise ValueError(f"the image of builders is {IMAGE_ALLOWED}; got {image!r}: {mend}")
         self.namespace = namespace
         self.group = group
         self._cluster = cluster

@@ -25,9 +25,12 @@ from cdk_buildkit.builder_node_pool import BuilderNodePool
 from cdk_buildkit.builder_pods import BuilderPods, PodSettings, drain_time, settling
 from cdk_buildkit.builder_scaling import METRIC_NAMESPACE, METRIC_PERIOD, BuilderScaling
 from cdk_buildkit.cache_bucket import CacheBucket
+from cdk_buildkit.keda_operator import KedaOperator
 from cdk_buildkit.kubernetes_manifest import KubernetesManifest
 from cdk_buildkit.pod_files import pod_files, pod_files_sum
 from cdk_buildkit.pod_resources import PodResources, PodStore
+from cdk_buildkit.pod_scaling import PodScaling
+from cdk_buildkit.pod_waker import PodWaker
 from cdk_buildkit.store_volume import StoreVolume
 
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,44}[a-z0-9])?")
@@ -49,6 +52,7 @@ class EksBuilderFleet(Construct):
         caches: The cache bucket of each architecture. The fleet has builders of exactly these architectures.
         write: The scope that the fleet exports to and imports from. One fleet a scope: that is the trust tier.
         images: What the pods run.
+        keda: What scales the pods. Default: a KEDA that the cluster has already, whose operator may read metrics.
         read: Further scopes that it may import from. Who reads a scope sees its sources: `mode=max` holds every
             stage. Default: none.
         namespace: The fleet's namespace. Default: `buildkit-<record_name>`.
@@ -89,6 +93,7 @@ class EksBuilderFleet(Construct):
         caches: Mapping[Architecture, CacheBucket],
         write: CacheScope,
         images: BuilderImages,
+        keda: KedaOperator | None = None,
         read: Sequence[CacheScope] = (),
         namespace: str | None = None,
         client_namespaces: Sequence[str] = (),
@@ -200,10 +205,12 @@ class EksBuilderFleet(Construct):
             and self.scaling.on_demand_percentage > 0,
             user_namespaces=user_namespaces,
         )
+        self._keda = keda
         self.pods: dict[Architecture, BuilderPods] = {}
         self.target_groups: dict[Architecture, elbv2.NetworkTargetGroup] = {}
         for architecture, cache in caches.items():
             self._add_builders(architecture, cache)
+        self.waker = PodWaker(self, "Waker", fleet=self.domain_name, capacities=self.capacities, scaling=self.scaling)
 
     @property
     @jsii.member(jsii_name="grantPrincipal")
@@ -225,6 +232,10 @@ class EksBuilderFleet(Construct):
     def grant_connect(self, grantee: iam.IGrantable) -> iam.Grant:
         """Let a client read the fleet's client certificate, and nothing more; it must be let reach the fleet too."""
         return self.certificates.grant_connect(grantee)
+
+    def grant_wake(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Let a principal wake builders for the jobs that it has waiting, by calling `waker.function`."""
+        return self.waker.grant_wake(grantee)
 
     def _check(
         self,
@@ -297,7 +308,6 @@ class EksBuilderFleet(Construct):
             f"{architecture.construct_id}Builders",
             cluster=self.cluster,
             architecture=architecture,
-            capacity=self.capacities[architecture],
             settings=self._settings,
             environment=self._environment(architecture, cache),
         )
@@ -306,6 +316,18 @@ class EksBuilderFleet(Construct):
             if needed:
                 pods.applied.node.add_dependency(needed)
         self.pods[architecture] = pods
+        scaling = PodScaling(
+            self,
+            f"{architecture.construct_id}Scaling",
+            cluster=self.cluster,
+            namespace=self.namespace,
+            stateful_set=pods.name,
+            capacity=self.capacities[architecture],
+            scaling=self.scaling,
+            fleet=self.domain_name,
+            architecture=architecture,
+        )
+        scaling.node.add_dependency(pods, *([self._keda] if self._keda else []))
         if self._load_balancer:
             self.target_groups[architecture] = self._bind(architecture, pods, self._load_balancer)
 

@@ -58,10 +58,9 @@ class KedaOperator(Construct):
             service_account=SERVICE_ACCOUNT,
             role_arn=self.role.role_arn,
         )
-        chart = eks.HelmChart(
+        chart = cluster.install(
             self,
             "Chart",
-            cluster=cluster.cluster,
             chart="keda",
             repository=release.chart_repository,
             version=release.version,
@@ -71,8 +70,8 @@ class KedaOperator(Construct):
             wait=True,
             timeout=Duration.minutes(10),
         )
-        # A pod gets the address of its credentials when it is made. The cluster: for what lets its kubectl in.
-        chart.node.add_dependency(association, self.role, cluster)
+        # A pod gets the address of its credentials when it is made.
+        chart.node.add_dependency(association, self.role)
 
 
 def _values(release: KedaRelease) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The deployment's configuration: one TOML file, read once and valid throughout, or refused with reasons."""
 
-from stacks.config.kubernetes_settings import ClusterConfig, KubernetesConfig, PodsConfig
+from stacks.config.kubernetes_settings import ClusterConfig, DriverConfig, KedaConfig, KubernetesConfig, PodsConfig
 from stacks.config.load import load_config
 from stacks.config.problems import ConfigError
 from stacks.config.scaling_settings import ScalingConfig
@@ -25,7 +25,9 @@ __all__ = [
     "Config",
     "ConfigError",
     "DeploymentConfig",
+    "DriverConfig",
     "FleetConfig",
+    "KedaConfig",
     "KubernetesConfig",
     "NetworkConfig",
     "ObservabilityConfig",

@@ -1,9 +1,11 @@
 """What the settings of EKS must be to each other, and what a fleet of pods has not."""
 
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 
 from cdk_buildkit.builder_images import EXAMPLE_IMAGES, IMAGE_ALLOWED, how_to_find_digest
 from cdk_buildkit.builder_node_pool import LONGEST_NODE_LIFETIME, capacity_shares
+from cdk_buildkit.pod_scaling import LONGEST_IDLE_TIMEOUT
 from stacks.config.kubernetes_settings import KubernetesConfig
 from stacks.config.problems import KeyPath, Problem, refused
 from stacks.config.settings import FleetConfig, NetworkConfig
@@ -75,6 +77,14 @@ def _instance_problems(path: KeyPath, fleet: FleetConfig) -> Iterator[Problem]:
             "a warm pool",
             "none where compute is eks: it is of EC2 instances",
             'remove it; kubernetes.store = "volume" keeps the store of a builder that is replaced',
+        )
+    longest = LONGEST_IDLE_TIMEOUT // timedelta(minutes=1)
+    if fleet.scaling.idle_timeout_minutes > longest:
+        yield refused(
+            (*path, "scaling", "idle_timeout_minutes"),
+            fleet.scaling.idle_timeout_minutes,
+            f"at most {longest} where compute is eks, as long as its autoscaler remembers",
+            "lower it",
         )
     if fleet.scaling.schedules:
         yield refused(

@@ -3,12 +3,18 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from cdk_buildkit import PodResources, PodStore
+from cdk_buildkit import KedaRelease, PodResources, PodStore
 from cdk_buildkit.builder_cluster import KUBERNETES_VERSIONS
 from stacks.config.values import (
     AwsCliImage,
     BuildkitImage,
+    Builds,
+    ChartRepository,
     ClusterName,
+    GroupName,
+    ImageDigest,
+    ImageRegistry,
+    KedaVersion,
     KubernetesVersion,
     NamespaceName,
     PrincipalArn,
@@ -20,6 +26,7 @@ from stacks.config.values import (
 )
 
 _RESOURCES = PodResources()
+_KEDA = KedaRelease()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +45,42 @@ class ClusterConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class KedaConfig:
+    """The autoscaler of a cluster's fleets.
+
+    Args:
+        install: Install it. A cluster that has it already must not get another.
+        version: The version of its chart, and of itself.
+        chart_repository: The URL of the Helm repository with its chart.
+        image_registry: The registry with its images. Default: its own.
+        operator_digest: The digest of its operator's image. Default: what the version's tag names.
+        metrics_server_digest: The digest of its metrics server's image. Default: likewise.
+    """
+
+    install: bool = True
+    version: KedaVersion = _KEDA.version
+    chart_repository: ChartRepository = _KEDA.chart_repository
+    image_registry: ImageRegistry | None = None
+    operator_digest: ImageDigest | None = None
+    metrics_server_digest: ImageDigest | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DriverConfig:
+    """What a group needs that makes builders of its own with the buildx kubernetes driver.
+
+    Args:
+        group: The group's name in Kubernetes.
+        max_builders: Builders that there may be at once.
+        timeout_minutes: Minutes that buildx waits for a builder, its node included.
+    """
+
+    group: GroupName
+    max_builders: Builds = 8
+    timeout_minutes: Annotated[int, between(1, 60)] = 10
+
+
+@dataclass(frozen=True, kw_only=True)
 class KubernetesConfig:
     """The cluster of every fleet whose `compute` is `eks`, and what their pods run.
 
@@ -49,6 +92,7 @@ class KubernetesConfig:
         public_access_cidrs: IPv4 blocks from which a new cluster's endpoint is reached from the internet. Default:
             none.
         cluster: An existing cluster. Default: a new one.
+        keda: What scales the pods.
     """
 
     version: KubernetesVersion = KUBERNETES_VERSIONS[0]
@@ -57,6 +101,7 @@ class KubernetesConfig:
     admin_principals: tuple[PrincipalArn, ...] = ()
     public_access_cidrs: tuple[PublicBlock, ...] = ()
     cluster: ClusterConfig | None = None
+    keda: KedaConfig = KedaConfig()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +117,7 @@ class PodsConfig:
         cpu: Processors that a builder asks for.
         memory_gib: GiB of memory that a builder gets.
         user_namespaces: Run the pods in user namespaces.
+        driver: Let a group make builders of its own with the buildx kubernetes driver. Default: nobody.
     """
 
     namespace: NamespaceName | None = None
@@ -82,3 +128,4 @@ class PodsConfig:
     cpu: Annotated[float, between(0.5, 1000)] = _RESOURCES.cpu
     memory_gib: Annotated[int, between(1, 32768)] = int(_RESOURCES.memory.to_gibibytes())
     user_namespaces: bool = False
+    driver: DriverConfig | None = None

@@ -206,6 +206,41 @@ BuildkitImage = Annotated[str, pinned(EXAMPLE_IMAGES["buildkit"])]
 AwsCliImage = Annotated[str, pinned(EXAMPLE_IMAGES["aws_cli"])]
 PrivateBlock = Annotated[str, check_private_block]
 PublicBlock = Annotated[str, check_block]
+KedaVersion = Annotated[
+    str, matching(r"[0-9]{1,4}(\.[0-9]{1,4}){2}", "a whole version", "write one that the chart's repository has")
+]
+ChartRepository = Annotated[
+    str,
+    matching(
+        r"(https|oci)://[!-?A-~]{1,1000}",
+        "a URL that begins with https:// or oci://, without a user's name",
+        "write the repository's whole URL",
+    ),
+]
+ImageRegistry = Annotated[
+    str,
+    matching(
+        r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?(/[a-z0-9._-]+)*",
+        "a registry's name, with what comes before kedacore/",
+        "write it without https:// and without a slash at its end",
+    ),
+]
+ImageDigest = Annotated[
+    str,
+    matching(
+        "sha256:[0-9a-f]{64}",
+        "sha256: and 64 lower-case hexadecimal digits",
+        "take what `docker buildx imagetools inspect` prints first",
+    ),
+]
+GroupName = Annotated[
+    str,
+    matching(
+        "(?!system:)[a-z0-9]([a-z0-9:._-]{0,62}[a-z0-9])?",
+        "a group's name in Kubernetes, 1 to 64 lower-case characters, none of its own that begin with system:",
+        "name one of your own, for example buildkit-main-builders",
+    ),
+]
 ClusterName = Annotated[
     str,
     matching("[0-9A-Za-z][0-9A-Za-z_-]{0,99}", "a cluster's name, 1 to 100 letters, digits, hyphens, _", _CONSOLE),
