@@ -37,6 +37,7 @@ check: install
 
 test: install
 	$(BIN)/python -m local.toolchain >/dev/null
+	$(BIN)/python -m local.manifest_tools >/dev/null
 	$(BIN)/python -m local.sandbox pytest
 
 # Of the default configuration's first fleet; a test says when it is no longer that.

@@ -158,6 +158,8 @@ class EksBuildersStack(Stack):
             for each in config.cache.read:
                 if each != write.name:
                     cache.grant_read(CacheScope(each), made)
+        # The line names a bucket of another stack.
+        self.template_options.metadata = {"cfn-lint": {"config": {"ignore_checks": ["W6001"]}}}
         for architecture, line in made.create_lines.items():
             CfnOutput(
                 self,

@@ -2,6 +2,7 @@
 lets through what a Role allows.
 """
 
+import contextlib
 import json
 import re
 import threading
@@ -71,7 +72,8 @@ class KubernetesApi:
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(encoded)))
                 self.end_headers()
-                self.wfile.write(encoded)
+                with contextlib.suppress(BrokenPipeError):  # a client that has failed elsewhere does not wait
+                    self.wfile.write(encoded)
 
             do_GET = do_POST = do_PUT = do_DELETE = _answer  # noqa: N815 - the server's names
 

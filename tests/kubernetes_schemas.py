@@ -11,7 +11,8 @@ import jsonschema
 import kubernetes_validate
 import yaml
 
-from local.manifest_tools import DEFINITIONS, fetch_module
+from local.go_modules import fetch_module
+from local.manifest_tools import DEFINITIONS
 
 UNCHECKED = {
     ("eks.amazonaws.com/v1", "NodeClass"): "AWS publishes no definition of EKS Auto Mode's own objects",

@@ -136,6 +136,8 @@ def _deployed(value: Any) -> str:  # noqa: ANN401 - a part of a template
             return "eu-west-1"
         case {"Ref": name}:
             return f"bucket-{name[:3].lower()}"
+        case {"Fn::ImportValue": _}:
+            return "bucket"
         case str():
             return value
     raise ValueError(value)
@@ -244,6 +246,22 @@ def test_what_buildx_makes_is_what_kubernetes_takes_and_the_policy_admits(
     assert {each["kind"] for each in buildx.workloads()} == {"Deployment", "StatefulSet"}
 
 
+def test_a_deployments_output_is_a_line_that_buildx_accepts(
+    buildx: Buildx, synthesize: Callable[[Path], dict[str, Template]], root: Path, toolchain: Toolchain
+) -> None:
+    template = synthesize(root / "examples" / "eks-buildx-driver.toml")["buildkit-builders-main"]
+    line = _deployed(template.to_json()["Outputs"]["Arm64BuildxCreate"]["Value"])
+    (role,) = [each for each in template_manifests(template.to_json()) if each["kind"] == "Role"]
+
+    with KubernetesApi(role) as api:
+        api.write_kubeconfig(buildx.home / "kubeconfig")
+        allowed = Buildx(api, toolchain.bin_directory / "buildx", buildx.home)
+        allowed.create(line, "--bootstrap")
+
+    ((container,),) = [each["spec"]["template"]["spec"]["containers"] for each in allowed.workloads()]
+    assert container["image"].startswith("docker.io/moby/buildkit@sha256:")
+
+
 # What the group may not
 
 
@@ -275,10 +293,6 @@ def test_the_binding_names_the_group_and_nobody_else(objects: Mapping[str, Any])
 )
 def test_the_group_may_not(objects: Mapping[str, Any], call: Call) -> None:
     assert not allows(objects["Role"], call)
-
-
-def _set(pod: dict[str, Any], **values: Any) -> None:  # noqa: ANN401 - fields of a pod
-    pod.update(values)
 
 
 @pytest.mark.parametrize(

@@ -649,6 +649,46 @@ REFUSALS = {
             "characters, labels of 1 to 63: write it without a dot at its end, for example buildkit.internal"
         ),
     ),
+    "a floating version of KEDA": (
+        f'[kubernetes.keda]\nversion = "latest"\n{FLEET}',
+        ('kubernetes.keda.version: got "latest", allowed a whole version: write one that the chart\'s repository has'),
+    ),
+    "a chart repository without a scheme": (
+        f'[kubernetes.keda]\nchart_repository = "mirror.example/charts"\n{FLEET}',
+        (
+            'kubernetes.keda.chart_repository: got "mirror.example/charts", allowed a URL that begins with https:// or '
+            "oci://, without a user's name: write the repository's whole URL"
+        ),
+    ),
+    "a registry with a scheme": (
+        f'[kubernetes.keda]\nimage_registry = "https://mirror.example"\n{FLEET}',
+        (
+            'kubernetes.keda.image_registry: got "https://mirror.example", allowed a registry\'s name, with what comes '
+            "before kedacore/: write it without https:// and without a slash at its end"
+        ),
+    ),
+    "a digest that is a tag": (
+        f'[kubernetes.keda]\noperator_digest = "2.20.2"\n{FLEET}',
+        (
+            'kubernetes.keda.operator_digest: got "2.20.2", allowed sha256: and 64 lower-case hexadecimal digits: take '
+            "what `docker buildx imagetools inspect` prints first"
+        ),
+    ),
+    "one of Kubernetes' own groups for the driver": (
+        f'{FLEET}kubernetes = {{ driver = {{ group = "system:masters" }} }}\n',
+        (
+            'builders.main.kubernetes.driver.group: got "system:masters", allowed a group\'s name in Kubernetes, 1 to '
+            "64 lower-case characters, none of its own that begin with system:: name one of your own, for example "
+            "buildkit-main-builders"
+        ),
+    ),
+    "an idle timeout longer than an autoscaler of pods remembers": (
+        f"{EKS}{REACHED}scaling = {{ idle_timeout_minutes = 61 }}\n",
+        (
+            "builders.main.scaling.idle_timeout_minutes: got 61, allowed at most 60 where compute is eks, as long as "
+            "its autoscaler remembers: lower it"
+        ),
+    ),
     "an AMI that is none": (
         f'{FLEET}ami = {{ arm64 = "al2023" }}\n',
         (

@@ -88,6 +88,8 @@ def test_a_fleet_applies_these_objects_and_no_other(objects: Objects) -> None:
         "PodDisruptionBudget/builders-arm64",
         "PodDisruptionBudget/builders-x86-64",
         "ResourceQuota/builders",
+        "ScaledObject/builder-arm64",
+        "ScaledObject/builder-x86-64",
         "Service/arm64",
         "Service/builders-arm64",
         "Service/builders-x86-64",
@@ -98,6 +100,8 @@ def test_a_fleet_applies_these_objects_and_no_other(objects: Objects) -> None:
         "StorageClass/buildkit-main",
         "TargetGroupBinding/arm64",
         "TargetGroupBinding/x86-64",
+        "TriggerAuthentication/builder-arm64",
+        "TriggerAuthentication/builder-x86-64",
     ]
 
 
@@ -518,6 +522,7 @@ def test_a_fleet_says_how_it_is_reached(template: Template) -> None:
     outputs = dict(template.find_outputs("*"))
 
     assert "Client" in outputs.pop("ClientCertificateSecret")["Value"]["Ref"]
+    assert "Waker" in outputs.pop("WakeFunction")["Value"]["Ref"]
     assert {name: each["Value"] for name, each in outputs.items()} == {
         "ServerName": "main.buildkit.buildkit.internal",
         "Namespace": "buildkit-main",

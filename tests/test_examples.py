@@ -23,6 +23,7 @@ PROGRAMS = sorted(EXAMPLES.glob("import_*.py"))
 
 BUILDERS = {
     "eks": {"buildkit-builders-main": 2, "buildkit-builders-pull-requests": 2},
+    "eks-buildx-driver": {"buildkit-builders-main": 1},
     "eks-existing-cluster": {"buildkit-builders-main": 1},
     "existing-bucket-and-kms": {"buildkit-builders-main": 2},
     "existing-vpc": {"buildkit-builders-main": 2},

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import aws_cdk as cdk
@@ -18,7 +19,7 @@ from cdk_buildkit.keda_operator import KedaOperator
 from cdk_buildkit.keda_release import KedaRelease
 from cdk_buildkit.pod_scaling import PodScaling
 from cdk_buildkit.pod_waker import PodWaker
-from local.manifest_tools import KEDA
+from local.go_modules import KEDA
 from tests.kubernetes_schemas import Schemas
 from tests.kubernetes_templates import template_manifests
 
@@ -244,6 +245,70 @@ def test_chart_and_images_come_from_a_mirror_and_by_digest_where_these_are_given
 def test_a_release_that_is_not_pinned_or_cannot_be_reached_is_refused(changes: dict[str, str], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         KedaRelease(**changes)
+
+
+# In a deployment
+
+
+@pytest.fixture(scope="module")
+def deployment(synthesize: Callable[[Path], dict[str, Template]], root: Path) -> Mapping[str, Template]:
+    return synthesize(root / "examples" / "eks-buildx-driver.toml")
+
+
+def test_keda_is_installed_once_with_the_cluster_and_from_where_the_file_says(
+    deployment: Mapping[str, Template],
+) -> None:
+    charts = {
+        name: [
+            each["Properties"]["Repository"]
+            for each in template.find_resources("Custom::AWSCDK-EKS-HelmChart").values()
+        ]
+        for name, template in deployment.items()
+    }
+
+    assert charts.pop("buildkit-cluster") == ["oci://registry.example.com/charts/keda"]
+    assert not any(charts.values())
+
+
+def test_a_cluster_that_has_keda_gets_no_other(
+    synthesize: Callable[[Path], dict[str, Template]], root: Path, tmp_path: Path
+) -> None:
+    text = (root / "examples" / "eks.toml").read_text()
+    (tmp_path / "builders.toml").write_text(f"{text}\n[kubernetes.keda]\ninstall = false\n")
+
+    template = synthesize(tmp_path / "builders.toml")["buildkit-cluster"]
+
+    template.resource_count_is("Custom::AWSCDK-EKS-HelmChart", 0)
+
+
+def test_applying_a_stateful_set_again_does_not_change_how_many_builders_there_are(
+    deployment: Mapping[str, Template],
+) -> None:
+    objects = template_manifests(deployment["buildkit-builders-main"].to_json())
+
+    stateful_sets = [each for each in objects if each["kind"] == "StatefulSet"]
+    (scaled_object,) = [each for each in objects if each["kind"] == "ScaledObject"]
+    assert ["replicas" in each["spec"] for each in stateful_sets] == [False]
+    assert scaled_object["spec"]["scaleTargetRef"]["name"] == stateful_sets[0]["metadata"]["name"]
+    assert scaled_object["spec"]["minReplicaCount"] == 0
+
+
+def test_pods_publish_what_keda_reads(deployment: Mapping[str, Template]) -> None:
+    objects = template_manifests(deployment["buildkit-builders-main"].to_json())
+    (pod,) = [each["spec"]["template"]["spec"] for each in objects if each["kind"] == "StatefulSet"]
+    (agent,) = [each for each in pod["initContainers"] if each["name"] == "agent"]
+    environment = {each["name"]: each["value"] for each in agent["env"]}
+    (read,) = [
+        each["metadata"]
+        for scaled in objects
+        if scaled["kind"] == "ScaledObject"
+        for each in scaled["spec"]["triggers"]
+        if each["name"] == "in-flight-builds"
+    ]
+
+    assert read["namespace"] == environment["METRIC_NAMESPACE"]
+    assert read["dimensionValue"] == f"{environment['FLEET']};{environment['ARCHITECTURE']}"
+    assert float(read["metricStatPeriod"]) / float(environment["PUBLISH_SECONDS"]) == 3
 
 
 # Waking

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from local.manifest_tools import KEDA, build_in_module, fetch_module
+from local.go_modules import KEDA, build_in_module, fetch_module
 from local.toolchain import CACHE, locked
 
 _SOURCES = Path(__file__).parent

@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from local.manifest_tools import BUILDX, build_in_module, fetch_module
+from local.go_modules import BUILDX, build_in_module, fetch_module
 from local.toolchain import CACHE, locked
 
 _SOURCE = Path(__file__).parent / "decode.go"
