@@ -37,6 +37,7 @@ def test_a_fleet_of_pods_has_these_alarms(alarms: Mapping[str, Any]) -> None:
         "ClientCertificateLate",
         "IssuerFailsAlarm",
         "ServerCertificateLate",
+        "WakerFails",
     }
 
 

@@ -15,7 +15,7 @@ def test_a_module_of_another_sum_is_refused() -> None:
 
 
 def test_a_module_that_is_not_there_is_named() -> None:
-    with pytest.raises(ToolchainError, match="sigs.k8s.io/karpenter cannot be fetched:"):
+    with pytest.raises(ToolchainError, match=r"sigs\.k8s\.io/karpenter cannot be fetched:"):
         fetch_module(replace(KARPENTER, version="not-a-version!"))
 
 

@@ -59,8 +59,7 @@ class BuilderAlarms(Construct):
             self._watch_health(architecture)
             self._watch_builds(architecture)
         self._watch_certificates()
-        if isinstance(fleet, Ec2BuilderFleet):
-            self._watch_waking(fleet)
+        self._watch_waking()
 
     def _watch_pods(self, fleet: EksBuilderFleet, architecture: Architecture) -> None:
         self._add(
@@ -236,11 +235,11 @@ class BuilderAlarms(Construct):
         )
         self.alarms.append(issuer.alarm)
 
-    def _watch_waking(self, fleet: Ec2BuilderFleet) -> None:
+    def _watch_waking(self) -> None:
         alarm = OperatorAlarm(
             self,
             "WakerFails",
-            metric=fleet.waker.function.metric_errors(period=_FIVE_MINUTES),
+            metric=self._fleet.waker.function.metric_errors(period=_FIVE_MINUTES),
             threshold=1,
             periods=1,
             words="The function that starts the first builders of a fleet that sleeps has failed: jobs may wait for "
