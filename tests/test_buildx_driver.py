@@ -3,8 +3,10 @@
 import copy
 import json
 import os
+import re
 import shlex
 import subprocess
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,7 +23,7 @@ from aws_cdk.assertions import Template
 
 from cdk_buildkit import Architecture, CacheBucket, CacheScope
 from cdk_buildkit.builder_cluster import KUBERNETES_VERSIONS, BuilderCluster
-from cdk_buildkit.buildx_driver import BuildxDriver
+from cdk_buildkit.buildx_driver import BUILDKITD_FLAGS, BuildxDriver
 from cdk_buildkit.existing_cluster import ExistingCluster
 from local.toolchain import Toolchain
 from tests.kubernetes_api import Call, KubernetesApi, allows
@@ -189,6 +191,32 @@ def test_buildx_does_not_let_steps_onto_the_pods_network(buildx: Buildx, driver:
 
     ((container,),) = [each["spec"]["template"]["spec"]["containers"] for each in buildx.workloads()]
     assert container["args"] == ["--allow-insecure-entitlement=device", "--oci-worker-net=bridge"]
+
+
+def test_buildkitd_takes_these_flags_and_puts_no_step_on_its_own_network(toolchain: Toolchain, tmp_path: Path) -> None:
+    address = f"unix://{tmp_path}/buildkitd.sock"
+    # With a network of its own, where its bridge is in nobody's way.
+    command = ["unshare", "--net", str(toolchain.bin_directory / "buildkitd"), f"--addr={address}"]
+    daemon = subprocess.Popen(
+        [*command, f"--root={tmp_path}/store", *BUILDKITD_FLAGS.split()], stderr=subprocess.DEVNULL
+    )
+    try:
+        deadline = time.monotonic() + 30
+        while True:
+            said = subprocess.run(
+                [toolchain.bin_directory / "buildctl", f"--addr={address}", "debug", "workers", "--verbose"],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if said.returncode == 0 or time.monotonic() > deadline:
+                break
+            time.sleep(0.2)
+    finally:
+        daemon.terminate()
+        daemon.wait()
+
+    assert re.search(r"org.mobyproject.buildkit.worker.network:\s+cni", said.stdout), said.stderr
 
 
 def test_the_group_may_do_exactly_what_buildx_does(
