@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,14 @@ class LaunchTemplate:
 
     user_data: str
     instance_profile: str
+
+
+@dataclass(frozen=True)
+class TargetGroup:
+    """A target group, as its service describes it, and its attributes."""
+
+    description: Mapping[str, Any]
+    attributes: Mapping[str, str]
 
 
 class Deployment:
@@ -76,8 +84,8 @@ class Deployment:
         return self._certificate(secret)
 
     def domain_name(self, fleet: str) -> str:
-        """Return the fleet's address in the VPC, as its stack's output says."""
-        return self._output(f"{self._name}-builders-{fleet}", "DomainName")
+        """Return the name that the fleet's builders prove to have, as its stack's output says."""
+        return self._output(f"{self._name}-builders-{fleet}", "DomainName", "ServerName")
 
     def log_group(self, fleet: str) -> str:
         """Return the name of the log group of the fleet's builders, as its stack's output says."""
@@ -132,6 +140,15 @@ class Deployment:
         (group,) = self._aws.client("elbv2").describe_target_groups(TargetGroupArns=[arn])["TargetGroups"]
         return dict(group)
 
+    def pod_target_group(self, fleet: str, architecture: Architecture) -> TargetGroup:
+        """Return the target group that the fleet's pods of the architecture join."""
+        groups = self._resources(fleet, "AWS::ElasticLoadBalancingV2::TargetGroup")
+        (arn,) = (arn for logical_id, arn in groups.items() if architecture.construct_id in logical_id)
+        elbv2 = self._aws.client("elbv2")
+        (group,) = elbv2.describe_target_groups(TargetGroupArns=[arn])["TargetGroups"]
+        attributes = elbv2.describe_target_group_attributes(TargetGroupArn=arn)["Attributes"]
+        return TargetGroup(group, {attribute["Key"]: attribute["Value"] for attribute in attributes})
+
     def wake_function(self, fleet: str) -> str:
         """Return the name of the function that wakes the fleet, as its stack's output says."""
         return self._output(f"{self._name}-builders-{fleet}", "WakeFunction")
@@ -174,10 +191,11 @@ class Deployment:
         certificate: dict[str, str] = json.loads(value["SecretString"])
         return certificate
 
-    def _output(self, stack: str, name: str) -> str:
+    def _output(self, stack: str, *names: str) -> str:
+        """Return the output of a stack that has one of these names."""
         (described,) = self._aws.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
         outputs: dict[str, str] = {output["OutputKey"]: output["OutputValue"] for output in described["Outputs"]}
-        return outputs[name]
+        return next(outputs[name] for name in names if name in outputs)
 
     def _cdk(self, *arguments: str) -> None:
         programs = Path(sys.executable).parent

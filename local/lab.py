@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from buildkit_ops.architecture import Architecture
 from local.builder import Builder, InstanceProfile
@@ -21,6 +21,14 @@ from local.vpc import GATEWAY, Vpc
 
 ARCHITECTURE = {"x86_64": Architecture.X86_64, "aarch64": Architecture.ARM64}[platform.machine()]
 """This machine's."""
+
+
+class Reachable(Protocol):
+    """A builder, as far as its clients are concerned."""
+
+    @property
+    def endpoint(self) -> str:
+        """Where it listens, as `host:port`."""
 
 
 class Lab:
@@ -158,17 +166,26 @@ class Lab:
         finally:
             builder.destroy()
 
-    def client(self, fleet: str, builders: Mapping[Architecture, Builder]) -> Client:
+    def client(self, fleet: str, builders: Mapping[Architecture, Reachable]) -> Client:
         """Return a client of the fleet, connected to one builder of each architecture."""
         return self.client_at(fleet, {architecture: builder.endpoint for architecture, builder in builders.items()})
 
-    def client_at(self, fleet: str, endpoints: Mapping[Architecture, str]) -> Client:
-        """Return a client of the fleet, connected to these endpoints, each as `host:port`."""
+    def client_at(
+        self, fleet: str, endpoints: Mapping[Architecture, str], deployment: Deployment | None = None
+    ) -> Client:
+        """Return a client of the fleet, connected to these endpoints, each as `host:port`.
+
+        Args:
+            fleet: The fleet's name.
+            endpoints: Where its builders are.
+            deployment: Whose fleet it is. Default: the lab's own deployment.
+        """
+        deployment = deployment or self.deployment
         return Client(
             self._directory / "clients" / str(next(self._clients)),
             endpoints=endpoints,
-            server_name=self.deployment.domain_name(fleet),
-            certificate=self.deployment.client_certificate(fleet),
+            server_name=deployment.domain_name(fleet),
+            certificate=deployment.client_certificate(fleet),
         )
 
     def cache_requests(self, architecture: Architecture = ARCHITECTURE, since: int = 0) -> list[S3Request]:
