@@ -199,9 +199,9 @@ def _processes_of(mark: str) -> list[str]:
 
 
 def _buildkit_cgroups() -> set[Path]:
-    # BuildKit's default parent, in the unified hierarchy and in each of the old ones.
+    # BuildKit's default parent and the pods', in the unified hierarchy and in each of the old ones.
     root = Path("/sys/fs/cgroup")
-    return {*root.glob("buildkit"), *root.glob("*/buildkit")}
+    return {path for name in ("buildkit", "cdk-buildkit-pods") for path in (*root.glob(name), *root.glob(f"*/{name}"))}
 
 
 def _remove_cgroups(parents: set[Path]) -> None:

@@ -12,11 +12,12 @@ from typing import Any, Protocol
 
 from moto.s3.models import s3_backends
 
+from local.emulator import clusters
 from local.emulator.aws import ACCOUNT
 from local.emulator.cloudformation import custom_resources
 from local.emulator.errors import Answer
 from local.emulator.functions import rules
-from local.emulator.principals import instance_credentials
+from local.emulator.principals import instance_credentials, pod_credentials
 from local.emulator.request import Environ, body
 
 PREFIX = "/_emulator/"
@@ -60,6 +61,14 @@ def _instance_credentials(_: Controlled, given: dict[str, Any]) -> dict[str, Any
     return dict(instance_credentials(given["instance_profile"]))
 
 
+def _kubernetes(_: Controlled, _given: dict[str, Any]) -> dict[str, Any]:
+    return {"records": {physical_id: asdict(each) for physical_id, each in clusters.records.items()}}
+
+
+def _pod_credentials(_: Controlled, given: dict[str, Any]) -> dict[str, Any]:
+    return dict(pod_credentials(given["namespace"], given["service_account"]))
+
+
 def _last_modified(_: Controlled, given: dict[str, Any]) -> dict[str, Any]:
     bucket = s3_backends[ACCOUNT]["aws"].buckets.get(given["bucket"])
     if bucket is None:
@@ -76,5 +85,7 @@ _OPERATIONS: dict[str, Callable[[Controlled, dict[str, Any]], dict[str, Any]]] =
     "enforcement": _enforcement,
     "fire-rule": _fire_rule,
     "instance-credentials": _instance_credentials,
+    "kubernetes": _kubernetes,
     "last-modified": _last_modified,
+    "pod-credentials": _pod_credentials,
 }

@@ -10,6 +10,7 @@ from moto.core.utils import utcnow
 from moto.iam.models import Role, iam_backends
 from moto.sts.models import AssumedRole, sts_backends
 
+from local.emulator import clusters
 from local.emulator.aws import ACCOUNT, OPERATOR_ACCESS_KEY, OPERATOR_SECRET_KEY, REGION
 from local.emulator.errors import Refusal
 from local.emulator.policy import Decision, decide
@@ -94,6 +95,32 @@ def instance_credentials(instance_profile: str) -> dict[str, str]:
     return _service_credentials(role, "ec2.amazonaws.com", "i-0e0000000000e0000")  # EC2 takes the instance's id
 
 
+def pod_credentials(namespace: str, service_account: str) -> dict[str, str]:
+    """Return new credentials for a pod, as EKS obtains them for Pod Identity's agent to hand out.
+
+    Raises:
+        LookupError: Its service account is associated with no role, or the role does not trust EKS.
+    """
+    for record in clusters.records.values():
+        given = record.properties
+        wanted = record.type_name == clusters.ASSOCIATION
+        if wanted and (given["Namespace"], given["ServiceAccount"]) == (namespace, service_account):
+            break
+    else:
+        raise LookupError(f"the service account {namespace}/{service_account} is associated with no role")
+    roles = [each for each in iam_backends[ACCOUNT]["aws"].get_roles() if each.arn == given["RoleArn"]]
+    if not roles:
+        raise LookupError(f"there is no role {given['RoleArn']}")
+    # https://docs.aws.amazon.com/eks/latest/userguide/pod-id-abac.html
+    tags = {
+        "eks-cluster-arn": clusters.cluster_arn(given["ClusterName"]),
+        "eks-cluster-name": given["ClusterName"],
+        "kubernetes-namespace": namespace,
+        "kubernetes-service-account": service_account,
+    }
+    return _service_credentials(roles[0], "pods.eks.amazonaws.com", f"eks-{service_account}", tags)
+
+
 def function_credentials(role_arn: str, function_name: str) -> dict[str, str]:
     """Return new credentials for an invocation of a function, for which IAM counts always.
 
@@ -113,10 +140,18 @@ def is_of_function(access_key: str | None) -> bool:
     return access_key in _FUNCTION_KEYS
 
 
-def _service_credentials(role: Role, service: str, session_name: str) -> dict[str, str]:
+def _service_credentials(
+    role: Role, service: str, session_name: str, tags: Mapping[str, str] | None = None
+) -> dict[str, str]:
     trust = [_document(role.assume_role_policy_document)]
-    if decide(trust, "sts:AssumeRole", role.arn, {}, [f"Service:{service}"]) is not Decision.ALLOW:
-        raise LookupError(f"the role {role.name} does not trust {service}")
+    context = {
+        "aws:requesttag/": None,
+        "aws:sourceaccount": ACCOUNT,
+        **{f"aws:requesttag/{name}": value for name, value in (tags or {}).items()},
+    }
+    for action in ("sts:AssumeRole", *(["sts:TagSession"] if tags else [])):
+        if decide(trust, action, role.arn, context, [f"Service:{service}"]) is not Decision.ALLOW:
+            raise LookupError(f"the role {role.name} does not trust {service} with {action}")
     session: AssumedRole = sts_backends[ACCOUNT]["aws"].assume_role(
         region_name=REGION,
         role_session_name=session_name,

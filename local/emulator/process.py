@@ -118,6 +118,22 @@ class Emulator:
         credentials: dict[str, str] = self._control("instance-credentials", {"instance_profile": instance_profile})
         return credentials
 
+    def pod_credentials(self, namespace: str, service_account: str) -> dict[str, str]:
+        """Return new credentials of the role that a service account is associated with, as Pod Identity gives them.
+
+        Keys: as `instance_credentials` has them.
+
+        Raises:
+            EmulatorError: It has no role, or the role does not trust EKS.
+        """
+        given = {"namespace": namespace, "service_account": service_account}
+        credentials: dict[str, str] = self._control("pod-credentials", given)
+        return credentials
+
+    def kubernetes(self) -> list[Mapping[str, Any]]:
+        """Return what clusters were told: `type_name`, `properties` and `attributes` of each resource."""
+        return list(self._control("kubernetes", {})["records"].values())
+
     def fire_rule(self, rule: str) -> list[Any]:
         """Let a rule's time come, and return what the functions return that are its targets.
 

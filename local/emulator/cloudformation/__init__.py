@@ -11,6 +11,7 @@ from local.emulator.cloudformation import (
     event_rules,
     group_scaling,
     identity,
+    kubernetes,
     lambda_functions,
     load_balancing,
     monitoring,
@@ -32,6 +33,7 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
     **event_rules.TYPES,
     **group_scaling.TYPES,
     **identity.TYPES,
+    **kubernetes.TYPES,
     **lambda_functions.TYPES,
     **load_balancing.TYPES,
     **monitoring.TYPES,
@@ -47,4 +49,5 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
 
 def resource_type_of(type_name: str) -> ResourceType | None:
     """Return the type of that name. None: there is none here."""
-    return RESOURCE_TYPES.get(CUSTOM_RESOURCE if type_name.startswith("Custom::") else type_name)
+    known = RESOURCE_TYPES.get(type_name)
+    return known or (RESOURCE_TYPES[CUSTOM_RESOURCE] if type_name.startswith("Custom::") else None)

@@ -1,4 +1,4 @@
-"""Lambda functions, and who may invoke them."""
+"""Lambda functions, the layers below them, and who may invoke them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,7 +6,9 @@ from typing import Any
 from local.emulator.cloudformation.resource_type import Declaration, Provisioned, ResourceType, UnchangeableError, only
 from local.emulator.functions.inline_code import archive
 
-_CONFIGURATION = ("Description", "Handler", "LoggingConfig", "MemorySize", "Role", "Runtime", "Timeout")
+_CONFIGURATION = (
+    *("Description", "Handler", "Layers", "LoggingConfig", "MemorySize", "Role", "Runtime", "Timeout", "VpcConfig"),
+)
 
 
 def _create_function(declaration: Declaration) -> Provisioned:
@@ -64,6 +66,20 @@ def _provisioned(function: Mapping[str, Any]) -> Provisioned:
     return Provisioned(function["FunctionName"], {"Arn": function["FunctionArn"]})
 
 
+def _create_layer(declaration: Declaration) -> Provisioned:
+    properties = declaration.properties
+    layer = declaration.aws.client("lambda").publish_layer_version(
+        LayerName=properties.get("LayerName", declaration.name(64)),
+        **only(properties, "Content", "Description", "LicenseInfo", "CompatibleRuntimes"),
+    )
+    return Provisioned(layer["LayerVersionArn"], {"LayerVersionArn": layer["LayerVersionArn"]})
+
+
+def _delete_layer(declaration: Declaration, physical_id: str) -> None:
+    layer, _, version = physical_id.rpartition(":")
+    declaration.aws.client("lambda").delete_layer_version(LayerName=layer, VersionNumber=int(version))
+
+
 def _create_permission(declaration: Declaration) -> Provisioned:
     properties = declaration.properties
     statement = declaration.name(100)
@@ -82,5 +98,6 @@ def _delete_permission(declaration: Declaration, physical_id: str) -> None:
 
 TYPES = {
     "AWS::Lambda::Function": ResourceType(_create_function, _delete_function, _update_function),
+    "AWS::Lambda::LayerVersion": ResourceType(_create_layer, _delete_layer),
     "AWS::Lambda::Permission": ResourceType(_create_permission, _delete_permission),
 }

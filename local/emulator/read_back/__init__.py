@@ -15,6 +15,7 @@ from local.emulator.read_back import (
     event_rules,
     group_scaling,
     identity,
+    kubernetes,
     lambda_functions,
     load_balancing,
     monitoring,
@@ -40,6 +41,7 @@ _READERS: dict[str, Reader] = {
     **event_rules.READERS,
     **group_scaling.READERS,
     **identity.READERS,
+    **kubernetes.READERS,
     **lambda_functions.READERS,
     **load_balancing.READERS,
     **monitoring.READERS,
@@ -144,7 +146,8 @@ def _read_stack(
 
 
 def _reader_name(type_name: str) -> str:
-    return custom_resources.CUSTOM_RESOURCE if type_name.startswith("Custom::") else type_name
+    custom = type_name.startswith("Custom::") and type_name not in _READERS
+    return custom_resources.CUSTOM_RESOURCE if custom else type_name
 
 
 def _compare_outputs(cloudformation: Any, stack: str, template: Template) -> Iterator[tuple[str, Any, Any]]:  # noqa: ANN401

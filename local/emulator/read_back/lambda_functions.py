@@ -1,4 +1,4 @@
-"""Reads functions back, and who may invoke them."""
+"""Reads functions back, the layers below them, and who may invoke them."""
 
 import base64
 import hashlib
@@ -26,6 +26,8 @@ def _function(account: Account, physical_id: str, declared: Mapping[str, Any]) -
         "Timeout",
     )
     same_code = _sum(account, declared["Code"]) == configuration["CodeSha256"]
+    network = configuration.get("VpcConfig") or {}
+    layers = [layer["Arn"] for layer in configuration.get("Layers", [])]
     variables = configuration.get("Environment", {}).get("Variables")
     return Found(
         {
@@ -33,9 +35,25 @@ def _function(account: Account, physical_id: str, declared: Mapping[str, Any]) -
             "Code": declared["Code"] if same_code else {"CodeSha256": configuration["CodeSha256"]},
             "Environment": {"Variables": variables} if variables else None,
             "Tags": [{"Key": key, "Value": value} for key, value in described.get("Tags", {}).items()],
+            "Layers": layers or None,
+            "VpcConfig": pick(network, "SecurityGroupIds", "SubnetIds") if network else None,
             **pick(configuration, *names),
         },
         {"Arn": configuration["FunctionArn"]},
+    )
+
+
+def _layer(account: Account, physical_id: str, declared: Mapping[str, Any]) -> Found:
+    layer, _, version = physical_id.rpartition(":")
+    described = account.client("lambda").get_layer_version(LayerName=layer, VersionNumber=int(version))
+    same_code = _sum(account, declared["Content"]) == described["Content"]["CodeSha256"]
+    return Found(
+        {
+            "Content": declared["Content"] if same_code else {"CodeSha256": described["Content"]["CodeSha256"]},
+            "LayerName": layer.rpartition(":")[2],
+            **pick(described, "CompatibleRuntimes", "Description", "LicenseInfo"),
+        },
+        {"LayerVersionArn": physical_id},
     )
 
 
@@ -69,7 +87,10 @@ def _permission(account: Account, physical_id: str, declared: Mapping[str, Any])
 
 READERS = {
     "AWS::Lambda::Function": Reader(
-        _function, frozenset({"Architectures"}), closed=frozenset({"Environment", "LoggingConfig"})
+        _function,
+        frozenset({"Architectures", "VpcConfig.SecurityGroupIds"}),
+        closed=frozenset({"Environment", "LoggingConfig"}),
     ),
+    "AWS::Lambda::LayerVersion": Reader(_layer),
     "AWS::Lambda::Permission": Reader(_permission, closed=frozenset({"SourceAccount", "SourceArn"})),
 }

@@ -1,0 +1,117 @@
+"""The builders of a deployed EKS cluster: its StatefulSets' pods, on one node that is this machine."""
+
+import itertools
+import json
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from buildkit_ops.architecture import Architecture
+from local.emulator.aws import REGION
+from local.emulator.clusters import ASSOCIATION, OBJECTS
+from local.kubernetes.images import Images
+from local.kubernetes.network import PodNetwork
+from local.kubernetes.objects import KubernetesError, Manifest, Objects, pod_of
+from local.kubernetes.pod import Node, Pod
+from local.kubernetes.pod_identity import PodIdentityAgent
+from local.lab import ARCHITECTURE, Lab
+from local.toolchain import Toolchain
+
+ACCOUNT_ADDRESS = "198.51.100.1"
+"""Where pods find the emulated account: as AWS's own endpoints, it is none of the private addresses."""
+
+_ARCHITECTURE_LABEL = "cdk-buildkit/architecture"
+
+
+class Cluster:
+    """Runs pods as long as the `with` block lasts, once in a sandbox.
+
+    Args:
+        lab: The deployment.
+        directory: For the pods.
+        toolchain: The programs that their images hold.
+    """
+
+    def __init__(self, lab: Lab, directory: Path, *, toolchain: Toolchain) -> None:
+        told = lab.emulator.kubernetes()
+        applied = [json.loads(each["properties"]["Manifest"]) for each in told if each["type_name"] == OBJECTS]
+        self.objects = Objects(itertools.chain.from_iterable(applied))
+        associated = {
+            (each["properties"]["Namespace"], each["properties"]["ServiceAccount"])
+            for each in told
+            if each["type_name"] == ASSOCIATION
+        }
+        subprocess.run(["ip", "address", "add", f"{ACCOUNT_ADDRESS}/32", "dev", "lo"], check=True)
+        self._identity = PodIdentityAgent(associated, lab.emulator.pod_credentials, REGION)
+        self._node = Node(
+            objects=self.objects,
+            images=Images(toolchain),
+            network=PodNetwork(lab.vpc, self.objects),
+            identity=self._identity,
+            environment={"AWS_ENDPOINT_URL": f"http://{ACCOUNT_ADDRESS}:{lab.emulator.port}"},
+            directory=directory,
+        )
+        self._pods: list[Pod] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _where: TracebackType | None
+    ) -> None:
+        for pod in self._pods:
+            pod.remove()
+        self._identity.close()
+
+    def stateful_set(self, fleet: str, architecture: Architecture = ARCHITECTURE) -> Manifest:
+        """Return the StatefulSet of a fleet's builders.
+
+        Raises:
+            KubernetesError: There is none, or more than one.
+        """
+        found = [
+            each
+            for each in self.objects.of_kind("StatefulSet")
+            if each["metadata"]["namespace"].endswith(f"-{fleet}")
+            and each["metadata"]["labels"].get(_ARCHITECTURE_LABEL) == architecture.value
+        ]
+        if len(found) != 1:
+            raise KubernetesError(f"the fleet {fleet} has {len(found)} StatefulSets for {architecture.value}, not one")
+        return found[0]
+
+    def boot(
+        self,
+        fleet: str,
+        architecture: Architecture = ARCHITECTURE,
+        *,
+        ordinal: int = 0,
+        environment: Mapping[str, str] | None = None,
+    ) -> Pod:
+        """Start a builder, and return it when it is ready.
+
+        Args:
+            fleet: The fleet's name.
+            architecture: Whose StatefulSet. The machine stays what it is.
+            ordinal: Which of its pods.
+            environment: What the variables that its containers declare hold instead.
+
+        Raises:
+            KubernetesError: It did not become ready.
+        """
+        pod = Pod(self._node, pod_of(self.stateful_set(fleet, architecture), ordinal), environment)
+        self._pods.append(pod)
+        pod.start()
+        pod.wait_until_ready()
+        return pod
+
+    def delete(self, pod: Pod, grace: float | None = None) -> float:
+        """Delete a pod, as `Pod.delete` says."""
+        self._pods.remove(pod)
+        return pod.delete(grace)
+
+    def lose(self, pod: Pod) -> None:
+        """Lose a pod at once, as with its node."""
+        self._pods.remove(pod)
+        pod.remove()
