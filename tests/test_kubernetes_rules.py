@@ -9,7 +9,7 @@ from local.kubernetes.oci import CAPABILITIES, NODE_MEMORY, Security, oom_score_
 
 POD = Member(namespace="builders", labels={"app": "builder"}, address="10.64.0.2", ports={"buildkit": 1234})
 CLIENT = Member(namespace="ci", labels={"app": "runner"}, address="10.64.0.3", ports={})
-REPLIES = "--match conntrack --ctstate ESTABLISHED,RELATED --jump ACCEPT"
+REPLIES = "--match conntrack --ctstate ESTABLISHED,RELATED --jump RETURN"
 
 
 def policy(**specification: object) -> Objects:
@@ -89,11 +89,11 @@ def test_a_field_without_a_meaning_here_is_refused() -> None:
 
 
 def test_a_pod_that_no_policy_selects_is_reached_and_reaches_everything() -> None:
-    assert accepted("Egress", Objects([])) == ["--jump ACCEPT"]
+    assert accepted("Egress", Objects([])) == ["--jump RETURN"]
 
 
 def test_a_policy_for_one_direction_leaves_the_other_alone() -> None:
-    assert accepted("Egress", policy(policyTypes=["Ingress"])) == ["--jump ACCEPT"]
+    assert accepted("Egress", policy(policyTypes=["Ingress"])) == ["--jump RETURN"]
     assert accepted("Ingress", policy(policyTypes=["Ingress"])) == [REPLIES, "--jump DROP"]
 
 
@@ -103,8 +103,8 @@ def test_a_block_is_accepted_without_its_exceptions() -> None:
     rules_ = accepted("Egress", policy(policyTypes=["Egress"], egress=[{"to": [{"ipBlock": block}]}]))
 
     assert rules_[1:-1] == [
-        "--destination 10.0.0.1/32 --jump ACCEPT",
-        "--destination 10.0.0.2/31 --jump ACCEPT",
+        "--destination 10.0.0.1/32 --jump RETURN",
+        "--destination 10.0.0.2/31 --jump RETURN",
     ]
 
 
@@ -113,7 +113,7 @@ def test_pods_are_accepted_by_their_labels_and_those_of_their_namespace() -> Non
     ingress = [{"from": [peer], "ports": [{"port": "buildkit"}]}]
 
     assert accepted("Ingress", policy(policyTypes=["Ingress"], ingress=ingress))[1:-1] == [
-        "--source 10.64.0.3/32 --protocol tcp --dport 1234 --jump ACCEPT"
+        "--source 10.64.0.3/32 --protocol tcp --dport 1234 --jump RETURN"
     ]
 
 
@@ -121,7 +121,7 @@ def test_a_rule_that_names_ports_alone_accepts_them_everywhere() -> None:
     egress = [{"ports": [{"protocol": "UDP", "port": 53}]}]
 
     assert accepted("Egress", policy(policyTypes=["Egress"], egress=egress))[1:-1] == [
-        "--protocol udp --dport 53 --jump ACCEPT"
+        "--protocol udp --dport 53 --jump RETURN"
     ]
 
 

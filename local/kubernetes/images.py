@@ -97,7 +97,7 @@ def _buildkit_root(toolchain: Toolchain) -> Path:
     for path in ("bin", "lib", "lib64", "sbin"):  # Debian's merged /usr, before the first package
         files.add_directory(f"usr/{path}")
         files.add_link(path, f"usr/{path}")
-    for archive in fetch_packages(["busybox", "iptables", "pigz"], ARCHITECTURE, dependencies=True):
+    for archive in fetch_packages(["busybox", "iptables", "libseccomp2", "pigz"], ARCHITECTURE, dependencies=True):
         files.add_archive(archive, leave_out=["usr/share", "var/lib/dpkg"])
     for name in _FIREWALL:
         files.add_link(f"usr/sbin/{name}", "xtables-nft-multi")

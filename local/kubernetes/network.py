@@ -31,8 +31,9 @@ class PodNetwork:
         self._iptables("--new-chain", _FROM)
         self._iptables("--new-chain", _TO)
         self._iptables("--insert", "INPUT", "--in-interface", "pod+", "--jump", _FROM)
-        self._iptables("--insert", "FORWARD", "--in-interface", "pod+", "--jump", _FROM)
+        # What one pod sends another passes both.
         self._iptables("--insert", "FORWARD", "--out-interface", "pod+", "--jump", _TO)
+        self._iptables("--insert", "FORWARD", "--in-interface", "pod+", "--jump", _FROM)
 
     def next_address(self) -> str:
         """Return an address for one more pod."""

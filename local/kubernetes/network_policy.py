@@ -10,7 +10,7 @@ from typing import Any
 
 from local.kubernetes.objects import KubernetesError, Objects, check_fields, selects
 
-_REPLIES = ("--match", "conntrack", "--ctstate", "ESTABLISHED,RELATED", "--jump", "ACCEPT")
+_REPLIES = ("--match", "conntrack", "--ctstate", "ESTABLISHED,RELATED", "--jump", "RETURN")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class Member:
 
 
 def rules(direction: str, pod: Member, pods: Sequence[Member], objects: Objects) -> list[tuple[str, ...]]:
-    """Return the rules for what a pod sends or is sent; what none accepts, the last one drops.
+    """Return the rules for what a pod sends or is sent: they return from the chain for what is allowed, or drop.
 
     Args:
         direction: `Egress` or `Ingress`.
@@ -48,12 +48,12 @@ def rules(direction: str, pod: Member, pods: Sequence[Member], objects: Objects)
         if selects(each["spec"].get("podSelector", {}), pod.labels) and direction in _directions(each["spec"])
     ]
     if not policies:
-        return [("--jump", "ACCEPT")]
+        return [("--jump", "RETURN")]
     found: list[tuple[str, ...]] = [_REPLIES]
     for policy in policies:
         check_fields(policy, {"podSelector", "policyTypes", "ingress", "egress"}, "a NetworkPolicy")
         for rule in policy.get(direction.lower(), []):
-            found.extend((*match, "--jump", "ACCEPT") for match in _matches(rule, direction, pod, pods, objects))
+            found.extend((*match, "--jump", "RETURN") for match in _matches(rule, direction, pod, pods, objects))
     return [*found, ("--jump", "DROP")]
 
 

@@ -194,7 +194,7 @@ class Runner:
                 security=security,
                 resources=given.get("resources", {}),
                 oom_score=oom_score_adjustment(given, place.pod),
-                cgroup=f"/cdk-buildkit-pods/{name}",
+                cgroup=f"/cdk-buildkit-pods/{place.directory.name}/{name}",
                 devices=node_devices(),
                 capabilities=node_capabilities(),
             ),
