@@ -1,6 +1,8 @@
 # Everything runs from one virtual environment that these targets make. Python 3.11 or newer is all that must be there.
 SHELL := /bin/bash
 PYTHON ?= python3
+# What the builders of `make local` run on: ec2 or eks.
+COMPUTE ?= ec2
 BIN := .venv/bin
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -44,7 +46,7 @@ dashboard-picture: install
 	CDK_VALIDATION=false $(BIN)/python -m local.dashboard_picture
 
 local: install
-	$(BIN)/python -m local
+	$(BIN)/python -m local $(COMPUTE)
 
 bench-boot: install
 	$(BIN)/python -m local.toolchain >/dev/null

@@ -13,8 +13,9 @@ from local.client import BuildError
 from local.deployment import DeploymentError
 from local.emulator.process import EmulatorError
 from local.emulator.read_back import ReadBackError
+from local.kubernetes.objects import KubernetesError
 from local.report import show, write
-from local.run import run
+from local.run import CONFIGURATIONS, run
 from local.sandbox import SandboxError, in_sandbox, run_in_sandbox
 from local.toolchain import ToolchainError, install_toolchain
 
@@ -23,17 +24,20 @@ REPORT = Path(".local/report.json")
 
 def main() -> None:
     """Install what is missing, enter a sandbox, run there, report. Exits with 1 when a promise is broken."""
-    sys.exit(_run_here(Path(sys.argv[1])) if in_sandbox() else _run_in_sandbox())
+    compute, *rest = sys.argv[1:] or ["ec2"]
+    if compute not in CONFIGURATIONS:
+        sys.exit(f"builders run on {' or '.join(CONFIGURATIONS)}; got {compute!r}: make local COMPUTE=eks")
+    sys.exit(_run_here(compute, Path(rest[0])) if in_sandbox() else _run_in_sandbox(compute))
 
 
-def _run_in_sandbox() -> int | str:
+def _run_in_sandbox(compute: str) -> int | str:
     console = Console(stderr=True)
     REPORT.parent.mkdir(exist_ok=True)
     directory = tempfile.mkdtemp(prefix="run-", dir=REPORT.parent.resolve())
     try:
         with console.status("looking for BuildKit, buildx and runc") as status:
             install_toolchain(status.update)
-        exit_code = run_in_sandbox([sys.executable, "-m", "local", directory])
+        exit_code = run_in_sandbox([sys.executable, "-m", "local", compute, directory])
     except (SandboxError, ToolchainError) as error:
         return str(error)
     except KeyboardInterrupt:
@@ -46,11 +50,19 @@ def _run_in_sandbox() -> int | str:
     return exit_code
 
 
-def _run_here(directory: Path) -> int | str:
+def _run_here(compute: str, directory: Path) -> int | str:
     try:
         with Console(stderr=True).status("starting") as status:
-            report = run(directory, status.update)
-    except (BaseImageError, BuilderError, BuildError, DeploymentError, EmulatorError, ReadBackError) as error:
+            report = run(directory, compute, status.update)
+    except (
+        BaseImageError,
+        BuilderError,
+        BuildError,
+        DeploymentError,
+        EmulatorError,
+        KubernetesError,
+        ReadBackError,
+    ) as error:
         return str(error)
     except KeyboardInterrupt:
         return 1

@@ -2,16 +2,17 @@
 
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from buildkit_ops.cache_scope import CacheOptions, CacheScope, cache_name, cache_options
 from local.client import Build, Client
 from local.deployment import REPOSITORY
-from local.lab import ARCHITECTURE, Lab
+from local.lab import ARCHITECTURE, Lab, Reachable
 from local.report import Case
 
 FLEET = "main"
+NewBuilder = Callable[[str], AbstractContextManager[Reachable]]
 EXAMPLE = REPOSITORY / "examples" / "node-app"
 LAST_STAGE_CHANGE = ("config/banner.txt", "not for navigation", "not for sailing")
 SOURCE_CHANGE = ("src/page.tsx", 'weekday: "short"', 'weekday: "long"')
@@ -25,14 +26,23 @@ class Cases:
         context: Where the example is copied to.
         base_image: Arguments of `buildx build` that name the base image.
         progress: Told what is being done.
+        new_builder: Boots a fresh builder of a fleet, and ends it with the block.
     """
 
-    def __init__(self, lab: Lab, context: Path, base_image: list[str], progress: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        lab: Lab,
+        context: Path,
+        base_image: list[str],
+        progress: Callable[[str], None],
+        new_builder: NewBuilder,
+    ) -> None:
         shutil.copytree(EXAMPLE, context)
         self._lab = lab
         self._context = context
         self._base_image = base_image
         self._progress = progress
+        self._new_builder = new_builder
         self.measured: list[Case] = []
         self.export_seconds: dict[str, float] = {}
 
@@ -94,7 +104,7 @@ class Cases:
 
     @contextmanager
     def _fresh_client(self) -> Iterator[Client]:
-        with self._lab.builder(FLEET) as builder:
+        with self._new_builder(FLEET) as builder:
             yield self._lab.client(FLEET, {ARCHITECTURE: builder})
 
     def _measure(self, name: str, client: Client, options: CacheOptions | None, *, fresh_builder: bool = True) -> None:

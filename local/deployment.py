@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,14 @@ class LaunchTemplate:
 
     user_data: str
     instance_profile: str
+
+
+@dataclass(frozen=True)
+class TargetGroup:
+    """A target group, as its service describes it, and its attributes."""
+
+    description: Mapping[str, Any]
+    attributes: Mapping[str, str]
 
 
 class Deployment:
@@ -131,6 +139,15 @@ class Deployment:
         (arn,) = self.group(fleet, architecture)["TargetGroupARNs"]
         (group,) = self._aws.client("elbv2").describe_target_groups(TargetGroupArns=[arn])["TargetGroups"]
         return dict(group)
+
+    def pod_target_group(self, fleet: str, architecture: Architecture) -> TargetGroup:
+        """Return the target group that the fleet's pods of the architecture join."""
+        groups = self._resources(fleet, "AWS::ElasticLoadBalancingV2::TargetGroup")
+        (arn,) = (arn for logical_id, arn in groups.items() if architecture.construct_id in logical_id)
+        elbv2 = self._aws.client("elbv2")
+        (group,) = elbv2.describe_target_groups(TargetGroupArns=[arn])["TargetGroups"]
+        attributes = elbv2.describe_target_group_attributes(TargetGroupArn=arn)["Attributes"]
+        return TargetGroup(group, {attribute["Key"]: attribute["Value"] for attribute in attributes})
 
     def wake_function(self, fleet: str) -> str:
         """Return the name of the function that wakes the fleet, as its stack's output says."""

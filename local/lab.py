@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from buildkit_ops.architecture import Architecture
 from local.builder import Builder, InstanceProfile
@@ -21,6 +21,14 @@ from local.vpc import GATEWAY, Vpc
 
 ARCHITECTURE = {"x86_64": Architecture.X86_64, "aarch64": Architecture.ARM64}[platform.machine()]
 """This machine's."""
+
+
+class Reachable(Protocol):
+    """A builder, as far as its clients are concerned."""
+
+    @property
+    def endpoint(self) -> str:
+        """Where it listens, as `host:port`."""
 
 
 class Lab:
@@ -158,7 +166,7 @@ class Lab:
         finally:
             builder.destroy()
 
-    def client(self, fleet: str, builders: Mapping[Architecture, Builder]) -> Client:
+    def client(self, fleet: str, builders: Mapping[Architecture, Reachable]) -> Client:
         """Return a client of the fleet, connected to one builder of each architecture."""
         return self.client_at(fleet, {architecture: builder.endpoint for architecture, builder in builders.items()})
 

@@ -44,7 +44,7 @@ class Replacement:
         build_seconds: The build's, from the client's start to its end.
         builds_under_drain: Builds that ran when the drain began.
         drain_seconds: How long the builder drained.
-        hook_answer: The builder's answer to the terminating hook.
+        hook_answer: The builder's answer to the terminating hook. None: it is a pod, which has none.
         killed_flows: Connections that the load balancer cut.
         steps: Steps of the Dockerfile.
         cached_steps: Those that the next build, on the new builder, took from the cache.
@@ -53,7 +53,7 @@ class Replacement:
     build_seconds: float
     builds_under_drain: int
     drain_seconds: float
-    hook_answer: str
+    hook_answer: str | None
     killed_flows: int
     steps: int
     cached_steps: int
@@ -141,7 +141,7 @@ class Report:
         replacement = self.replacement
         if replacement.builds_under_drain != 1:
             yield f"a builder was to drain under 1 build, and did under {replacement.builds_under_drain}"
-        if replacement.hook_answer != "CONTINUE":
+        if replacement.hook_answer not in ("CONTINUE", None):
             yield f"the drained builder answered its hook with {replacement.hook_answer}"
         if replacement.killed_flows:
             yield f"the load balancer cut {replacement.killed_flows} connections of a builder that drained"

@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from buildkit_ops.cache_scope import CacheScope, cache_name, cache_options
-from local.builder import Builder
+from local.cases import NewBuilder
 from local.client import write_certificate
 from local.emulator.request_log import Denial
-from local.lab import ARCHITECTURE, Lab
+from local.lab import ARCHITECTURE, Lab, Reachable
 from local.report import Tiers
 
 MAIN = CacheScope("main")
@@ -17,12 +17,12 @@ _FILES = {"cacert": "ca.crt", "cert": "tls.crt", "key": "tls.key"}
 _DOCKERFILE = "FROM scratch\nCOPY Dockerfile /\n"
 
 
-def try_tiers(lab: Lab, directory: Path, progress: Callable[[str], None]) -> Tiers:
+def try_tiers(lab: Lab, directory: Path, progress: Callable[[str], None], new_builder: NewBuilder) -> Tiers:
     """Let a client of pull requests export to main's scope and knock at main's builders; then build as it may."""
     context = directory / "context"
     context.mkdir(parents=True)
     (context / "Dockerfile").write_text(_DOCKERFILE)
-    with lab.builder("main") as mains, lab.builder("pull-requests") as theirs:
+    with new_builder("main") as mains, new_builder("pull-requests") as theirs:
         main_client = lab.client("main", {ARCHITECTURE: mains})
         client = lab.client("pull-requests", {ARCHITECTURE: theirs})
         name = cache_name("tiers", "main")
@@ -46,7 +46,7 @@ def try_tiers(lab: Lab, directory: Path, progress: Callable[[str], None]) -> Tie
         )
 
 
-def _admitting(lab: Lab, directory: Path, builders: Mapping[str, Builder]) -> list[str]:
+def _admitting(lab: Lab, directory: Path, builders: Mapping[str, Reachable]) -> list[str]:
     """Return the fleets whose builder lets a client of pull requests in, each asked by its own name."""
     directory.mkdir()
     write_certificate(directory, lab.deployment.client_certificate("pull-requests"))

@@ -3,7 +3,8 @@
 import itertools
 import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -14,7 +15,7 @@ from local.emulator.clusters import ASSOCIATION, OBJECTS
 from local.kubernetes.images import Images
 from local.kubernetes.network import PodNetwork
 from local.kubernetes.objects import KubernetesError, Manifest, Objects, pod_of
-from local.kubernetes.pod import Node, Pod
+from local.kubernetes.pod import CLAIMS, Node, Pod
 from local.kubernetes.pod_identity import PodIdentityAgent
 from local.lab import ARCHITECTURE, Lab
 from local.toolchain import Toolchain
@@ -44,7 +45,9 @@ class Cluster:
             if each["type_name"] == ASSOCIATION
         }
         subprocess.run(["ip", "address", "add", f"{ACCOUNT_ADDRESS}/32", "dev", "lo"], check=True)
-        self._identity = PodIdentityAgent(associated, lab.emulator.pod_credentials, REGION)
+        self._lab = lab
+        self._credentials: dict[tuple[str, str], Mapping[str, str]] = {}
+        self._identity = PodIdentityAgent(associated, self._credentials_of, REGION)
         self._node = Node(
             objects=self.objects,
             images=Images(toolchain),
@@ -53,6 +56,7 @@ class Cluster:
             environment={"AWS_ENDPOINT_URL": f"http://{ACCOUNT_ADDRESS}:{lab.emulator.port}"},
             directory=directory,
         )
+        self._claims = directory / CLAIMS
         self._pods: list[Pod] = []
 
     def __enter__(self) -> Self:
@@ -61,9 +65,16 @@ class Cluster:
     def __exit__(
         self, _kind: type[BaseException] | None, _error: BaseException | None, _where: TracebackType | None
     ) -> None:
-        for pod in self._pods:
-            pod.remove()
+        for pod in list(self._pods):
+            self.lose(pod)
         self._identity.close()
+
+    def credentials(self, fleet: str) -> Mapping[str, str]:
+        """Return the credentials that the fleet's builders get from Pod Identity."""
+        stateful_set = self.stateful_set(fleet)
+        return self._credentials_of(
+            stateful_set["metadata"]["namespace"], stateful_set["spec"]["template"]["spec"]["serviceAccountName"]
+        )
 
     def stateful_set(self, fleet: str, architecture: Architecture = ARCHITECTURE) -> Manifest:
         """Return the StatefulSet of a fleet's builders.
@@ -106,12 +117,36 @@ class Cluster:
         pod.wait_until_ready()
         return pod
 
+    @contextmanager
+    def builder(self, fleet: str) -> Iterator[Pod]:
+        """Boot a builder that has built nothing before, and lose it and its store at the end."""
+        pod = self.boot(fleet)
+        try:
+            yield pod
+        finally:
+            self.lose(pod)
+            self.forget_stores()
+
     def delete(self, pod: Pod, grace: float | None = None) -> float:
         """Delete a pod, as `Pod.delete` says."""
+        seconds = pod.delete(grace)
         self._pods.remove(pod)
-        return pod.delete(grace)
+        return seconds
 
     def lose(self, pod: Pod) -> None:
-        """Lose a pod at once, as with its node."""
+        """Lose a pod at once, as with its node. Its store stays."""
         self._pods.remove(pod)
         pod.remove()
+
+    def forget_stores(self) -> None:
+        """Remove every store that no pod has."""
+        used = {claim for pod in self._pods for claim in pod.claims}
+        for path in self._claims.iterdir() if self._claims.exists() else ():
+            if path.name not in used:
+                subprocess.run(["rm", "-rf", str(path)], check=True)  # hundreds of thousands of files: not in Python
+
+    def _credentials_of(self, namespace: str, service_account: str) -> Mapping[str, str]:
+        key = namespace, service_account
+        if key not in self._credentials:
+            self._credentials[key] = self._lab.emulator.pod_credentials(*key)
+        return self._credentials[key]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from local.builder import BUILDKIT_PORT
 from local.kubernetes.images import Images
 from local.kubernetes.network import PodNetwork
 from local.kubernetes.network_policy import Member
@@ -25,6 +26,9 @@ _FIELDS = {
     *("nodeSelector", "tolerations", "affinity", "topologySpreadConstraints", "priorityClassName", "subdomain"),
     *("dnsPolicy", "os"),
 }
+CLAIMS = "claims"
+"""The directory beside the pods' with what outlives them."""
+
 _WITHOUT_API = "automountServiceAccountToken must be false: there is no Kubernetes API here"
 _numbers = itertools.count(1)
 
@@ -87,7 +91,7 @@ class Pod:
             self.namespace,
             node.objects,
             directory=self.directory / "volumes",
-            claims=node.directory / "claims",
+            claims=node.directory / CLAIMS,
         )
         if self.token:
             volumes.add(TOKEN_FILE, {TOKEN_FILE: self.token})
@@ -113,6 +117,17 @@ class Pod:
     def process_id(self) -> int:
         """A process in its network namespace that does nothing."""
         return self._sandbox.process_id
+
+    @property
+    def endpoint(self) -> str:
+        """Where buildkitd listens."""
+        return f"{self.address}:{BUILDKIT_PORT}"
+
+    @property
+    def claims(self) -> list[str]:
+        """The names of its claims."""
+        volumes = self._specification.get("volumes", [])
+        return [each["persistentVolumeClaim"]["claimName"] for each in volumes if "persistentVolumeClaim" in each]
 
     @property
     def ready(self) -> bool:
