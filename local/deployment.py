@@ -84,8 +84,8 @@ class Deployment:
         return self._certificate(secret)
 
     def domain_name(self, fleet: str) -> str:
-        """Return the fleet's address in the VPC, as its stack's output says."""
-        return self._output(f"{self._name}-builders-{fleet}", "DomainName")
+        """Return the name that the fleet's builders prove to have, as its stack's output says."""
+        return self._output(f"{self._name}-builders-{fleet}", "DomainName", "ServerName")
 
     def log_group(self, fleet: str) -> str:
         """Return the name of the log group of the fleet's builders, as its stack's output says."""
@@ -185,10 +185,11 @@ class Deployment:
         certificate: dict[str, str] = json.loads(value["SecretString"])
         return certificate
 
-    def _output(self, stack: str, name: str) -> str:
+    def _output(self, stack: str, *names: str) -> str:
+        """Return the output of a stack that has one of these names."""
         (described,) = self._aws.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
         outputs: dict[str, str] = {output["OutputKey"]: output["OutputValue"] for output in described["Outputs"]}
-        return outputs[name]
+        return next(outputs[name] for name in names if name in outputs)
 
     def _cdk(self, *arguments: str) -> None:
         programs = Path(sys.executable).parent

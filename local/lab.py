@@ -170,13 +170,22 @@ class Lab:
         """Return a client of the fleet, connected to one builder of each architecture."""
         return self.client_at(fleet, {architecture: builder.endpoint for architecture, builder in builders.items()})
 
-    def client_at(self, fleet: str, endpoints: Mapping[Architecture, str]) -> Client:
-        """Return a client of the fleet, connected to these endpoints, each as `host:port`."""
+    def client_at(
+        self, fleet: str, endpoints: Mapping[Architecture, str], deployment: Deployment | None = None
+    ) -> Client:
+        """Return a client of the fleet, connected to these endpoints, each as `host:port`.
+
+        Args:
+            fleet: The fleet's name.
+            endpoints: Where its builders are.
+            deployment: Whose fleet it is. Default: the lab's own deployment.
+        """
+        deployment = deployment or self.deployment
         return Client(
             self._directory / "clients" / str(next(self._clients)),
             endpoints=endpoints,
-            server_name=self.deployment.domain_name(fleet),
-            certificate=self.deployment.client_certificate(fleet),
+            server_name=deployment.domain_name(fleet),
+            certificate=deployment.client_certificate(fleet),
         )
 
     def cache_requests(self, architecture: Architecture = ARCHITECTURE, since: int = 0) -> list[S3Request]:

@@ -61,14 +61,16 @@ NewPod = Callable[..., Pod]
 @pytest.fixture(scope="module")
 def node(lab: Lab, toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     identity = PodIdentityAgent({("builders", "builder")}, lambda *_: CREDENTIALS, "eu-west-1")
+    network = PodNetwork(lab.vpc, OBJECTS)
     yield Node(
         objects=OBJECTS,
         images=Images(toolchain),
-        network=PodNetwork(lab.vpc, OBJECTS),
+        network=network,
         identity=identity,
         environment={},
         directory=tmp_path_factory.mktemp("pods"),
     )
+    network.close()
     identity.close()
 
 

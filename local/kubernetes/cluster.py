@@ -48,7 +48,7 @@ class Cluster:
         self._lab = lab
         self._credentials: dict[tuple[str, str], Mapping[str, str]] = {}
         self._identity = PodIdentityAgent(associated, self._credentials_of, REGION)
-        self._node = Node(
+        self.node = Node(
             objects=self.objects,
             images=Images(toolchain),
             network=PodNetwork(lab.vpc, self.objects),
@@ -67,7 +67,9 @@ class Cluster:
     ) -> None:
         for pod in list(self._pods):
             self.lose(pod)
+        self.node.network.close()
         self._identity.close()
+        subprocess.run(["ip", "address", "delete", f"{ACCOUNT_ADDRESS}/32", "dev", "lo"], check=True)
 
     def credentials(self, fleet: str) -> Mapping[str, str]:
         """Return the credentials that the fleet's builders get from Pod Identity."""
@@ -111,7 +113,7 @@ class Cluster:
         Raises:
             KubernetesError: It did not become ready.
         """
-        pod = Pod(self._node, pod_of(self.stateful_set(fleet, architecture), ordinal), environment)
+        pod = Pod(self.node, pod_of(self.stateful_set(fleet, architecture), ordinal), environment)
         self._pods.append(pod)
         pod.start()
         pod.wait_until_ready()

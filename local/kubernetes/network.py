@@ -11,6 +11,7 @@ _GATEWAY = "169.254.1.1"
 """Where a pod sends everything, as the VPC's CNI plugin has it."""
 
 _FROM, _TO = "PODS-FROM", "PODS-TO"
+_DIRECTIONS = {"Egress": (_FROM, "--in-interface"), "Ingress": (_TO, "--out-interface")}
 
 
 class PodNetwork:
@@ -30,10 +31,8 @@ class PodNetwork:
         self._members: dict[str, Member] = {}
         self._iptables("--new-chain", _FROM)
         self._iptables("--new-chain", _TO)
-        self._iptables("--insert", "INPUT", "--in-interface", "pod+", "--jump", _FROM)
-        # What one pod sends another passes both.
-        self._iptables("--insert", "FORWARD", "--out-interface", "pod+", "--jump", _TO)
-        self._iptables("--insert", "FORWARD", "--in-interface", "pod+", "--jump", _FROM)
+        for words in self._jumps():
+            self._iptables("--insert", *words)
 
     def next_address(self) -> str:
         """Return an address for one more pod."""
@@ -69,6 +68,27 @@ class PodNetwork:
         """Forget a pod, whose interface goes with its namespace."""
         del self._members[interface]
         self._write_rules()
+        for direction in _DIRECTIONS:
+            self._iptables("--flush", f"{interface}-{direction}")
+            self._iptables("--delete-chain", f"{interface}-{direction}")
+
+    def close(self) -> None:
+        """Keep no policy any more."""
+        for interface in list(self._members):
+            self.disconnect(interface)
+        for words in self._jumps():
+            self._iptables("--delete", *words)
+        for chain in (_FROM, _TO):
+            self._iptables("--delete-chain", chain)
+
+    @staticmethod
+    def _jumps() -> list[tuple[str, ...]]:
+        # What one pod sends another passes both, the sender's first: each is put in before the one above.
+        return [
+            ("FORWARD", "--out-interface", "pod+", "--jump", _TO),
+            ("FORWARD", "--in-interface", "pod+", "--jump", _FROM),
+            ("INPUT", "--in-interface", "pod+", "--jump", _FROM),
+        ]
 
     def _write_rules(self) -> None:
         # All of them at once: a policy may name other pods.
@@ -76,7 +96,7 @@ class PodNetwork:
         lines = ["*filter", f":{_FROM} - [0:0]", f":{_TO} - [0:0]"]
         chains: list[tuple[str, list[tuple[str, ...]]]] = []
         for interface, pod in self._members.items():
-            for top, option, direction in ((_FROM, "--in-interface", "Egress"), (_TO, "--out-interface", "Ingress")):
+            for direction, (top, option) in _DIRECTIONS.items():
                 chain = f"{interface}-{direction}"
                 lines += [f":{chain} - [0:0]", f"--append {top} {option} {interface} --goto {chain}"]
                 chains.append((chain, rules(direction, pod, pods, self._objects)))
