@@ -15,6 +15,7 @@ from socketserver import BaseRequestHandler, BaseServer
 
 from local.builder import Builder
 from local.client import Client
+from local.kubernetes.pod import Pod
 
 METADATA = "169.254.169.254"
 STEPS_GATEWAY = "10.10.0.1"
@@ -57,9 +58,9 @@ class Attacker:
             arguments=arguments,
         )
 
-    def run_all(self, commands: Sequence[tuple[str, ...]]) -> dict[tuple[str, ...], str]:
+    def run_all(self, commands: Sequence[tuple[str, ...]], *, options: str = "") -> dict[tuple[str, ...], str]:
         """Let one RUN step try several things, one after the other, and return what each got."""
-        got = json.loads(self.run("each", json.dumps(commands)))
+        got = json.loads(self.run("each", json.dumps(commands), options=options))
         return dict(zip(commands, got, strict=True))
 
     def build(self, dockerfile: str, *, arguments: Sequence[str] = ()) -> str:
@@ -101,17 +102,19 @@ def meanwhile(
             attacker.run("write", "/notes/end", "", options=notes)
 
 
-def first_process(builder: Builder) -> int:
+def first_process(builder: Builder | Pod) -> int:
+    if isinstance(builder, Pod):
+        return builder.process_id
     return builder._first_process  # noqa: SLF001 - the way into its namespaces
 
 
-def inside(builder: Builder) -> list[str]:
+def inside(builder: Builder | Pod) -> list[str]:
     """The words that run a command in the builder's network."""
     return ["nsenter", "--net", "--target", str(first_process(builder))]
 
 
 @contextmanager
-def let_through(builder: Builder, *rule: str, program: str = "iptables") -> Iterator[None]:
+def let_through(builder: Builder | Pod, *rule: str, program: str = "iptables") -> Iterator[None]:
     """Accept what a rule of the builder's firewall would drop: table, chain and match as `iptables` takes them."""
     table, chain, *match = rule
     command = [*inside(builder), program, "--wait", "--table", table]
@@ -145,7 +148,7 @@ def plain_runc(builder: Builder) -> Iterator[None]:
 
 
 @contextmanager
-def served(builder: Builder, address: str, port: str) -> Iterator[None]:
+def served(builder: Builder | Pod, address: str, port: str) -> Iterator[None]:
     """Serve HTTP at one of the builder's own addresses."""
     with subprocess.Popen(
         [*inside(builder), sys.executable, "-m", "http.server", "--bind", address, port],

@@ -263,7 +263,7 @@ def test_the_grace_period_covers_the_settling_and_the_longest_build(cluster: Clu
     assert specification["terminationGracePeriodSeconds"] > drain
 
 
-def test_an_idle_pod_goes_once_it_has_settled_and_the_one_after_it_finds_its_store(
+def test_an_idle_pod_ends_once_it_has_settled_and_the_next_finds_its_store(
     cluster: Cluster, new_builds: NewBuilds
 ) -> None:
     pod = cluster.boot(FLEET, ordinal=3, environment=QUICK)

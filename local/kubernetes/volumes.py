@@ -33,6 +33,7 @@ class Volumes:
         self._directory = directory
         self._claims = claims
         self._group = specification.get("securityContext", {}).get("fsGroup")
+        directory.mkdir(parents=True)
         self._mounted: list[Path] = []
         self._paths = {each["name"]: self._make(each) for each in specification.get("volumes", [])}
 
@@ -103,7 +104,7 @@ class Volumes:
     def _empty(self, name: str, options: Mapping[str, Any]) -> Path:
         check_fields(options, {"medium", "sizeLimit"}, f"emptyDir {name}")
         path = self._directory / name
-        path.mkdir(parents=True)
+        path.mkdir()
         if options.get("medium") == "Memory":
             size = f",size={int(quantity(options['sizeLimit']))}" if "sizeLimit" in options else ""
             subprocess.run(["mount", "-t", "tmpfs", "-o", f"mode=777{size}", "tmpfs", str(path)], check=True)
