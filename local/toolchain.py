@@ -131,7 +131,7 @@ def install_toolchain(progress: Callable[[str], None] = lambda _: None) -> Toolc
     _install_debian_packages(progress)
     directory = _directory()
     bin_directory = directory / "bin"
-    with _locked(directory / "lock"):
+    with locked(directory / "lock"):
         bin_directory.mkdir(exist_ok=True)
         for program in GO_PROGRAMS:
             if not all(_is_there(program, bin_directory / name) for name in program.packages.values()):
@@ -153,7 +153,8 @@ def _directory() -> Path:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
+    """Wait until no other process has this lock, and have it while the block lasts."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

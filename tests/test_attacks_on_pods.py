@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 
 from cdk_buildkit.host import step_runtime
-from local.client import BuildError
+from local.client import BuildError, write_certificate
+from local.deployment import Deployment
 from local.emulator.aws import REGION
 from local.guest import imds
 from local.kubernetes.cluster import Cluster
@@ -27,6 +28,7 @@ from local.vpc import GATEWAY
 from tests.attacker import METADATA, STEPS_GATEWAY, Attacker, beyond, inside, let_through, meanwhile, own_address
 from tests.pod_clients import QUICK, NewClient
 from tests.test_attacks_for_privileges import (
+    CERTIFICATE_FILES,
     FORBIDDEN_CAPABILITIES,
     MEMORY,
     OOM_SCORE_ADJUSTMENT,
@@ -36,6 +38,7 @@ from tests.test_attacks_for_privileges import (
     REQUESTS,
     SETTINGS,
     TREES,
+    definition,
 )
 
 pytest_plugins = ["tests.attack_fixtures", "tests.pod_fixtures"]
@@ -221,7 +224,7 @@ def test_the_files_that_no_step_finds_are_there(pod: Pod) -> None:
     assert pod.runners["buildkitd"].running.execute(["ls", *paths]).returncode == 0
 
 
-def test_builders_of_another_fleet_do_not_reach_a_pod_and_clients_in_their_namespace_reach_its_daemon_alone(
+def test_clients_in_their_namespace_reach_the_daemon_alone_and_other_builders_nothing(
     cluster: Cluster, pod: Pod, other_pod: Pod, probe: Path, tmp_path: Path
 ) -> None:
     runner = {
@@ -385,6 +388,63 @@ def test_a_step_does_not_reach_a_step_of_another_build(
 
     assert got.startswith("TimeoutError")
     assert asked.result() == ""
+
+
+@pytest.fixture
+def link_local_address(pod: Pod, got: Got) -> str:
+    """The pod's address on the steps' bridge, which is there once a step has run."""
+    assert got
+    show = [*inside(pod), "ip", "-json", "-6", "address", "show", "dev", "buildkit0"]
+    shown = json.loads(subprocess.run(show, capture_output=True, check=True).stdout)
+    return str(shown[0]["addr_info"][0]["local"])
+
+
+def test_a_step_does_not_reach_its_pod_over_ipv6(attacker: Attacker, link_local_address: str) -> None:
+    assert attacker.run("connect", link_local_address, "1234").startswith("TimeoutError")
+
+
+def test_without_the_rule_a_step_would_reach_its_pod_over_ipv6(
+    attacker: Attacker, pod: Pod, link_local_address: str
+) -> None:
+    with let_through(pod, *FROM_STEPS, program="ip6tables"):
+        assert attacker.run("connect", link_local_address, "1234") == "connected"
+
+
+def test_nothing_listens_in_a_pod_but_the_daemon_and_the_agent(pod: Pod) -> None:
+    # `ADD http://127.0.0.1...` is fetched by the daemon, in the pod's own network.
+    shown = subprocess.run([*inside(pod), "ss", "-lntuH"], capture_output=True, text=True, check=True).stdout
+
+    assert {line.split()[4].rpartition(":")[2] for line in shown.splitlines()} == {"1234", "1236"}
+
+
+DEFINITIONS: dict[str, tuple[int, int | bytes, str]] = {
+    "the node's network": (3, 1, "network.host is not allowed"),
+    "no confinement": (4, 1, "security.insecure is not allowed"),
+    "a device": (6, b"\x0a\x0avendor/x=y", 'required device "vendor/x=y" is not registered'),
+    "nothing more": (3, 0, "no such file or directory"),  # nothing is wrong with it, but that there is no program
+}
+
+
+@pytest.mark.parametrize("name", DEFINITIONS)
+def test_a_definition_that_no_frontend_has_seen_gets_no_more(
+    pod: Pod, pod_deployment: Deployment, tmp_path: Path, name: str
+) -> None:
+    field, value, words = DEFINITIONS[name]
+    write_certificate(tmp_path, pod_deployment.client_certificate("main"))
+
+    built = subprocess.run(
+        [
+            *("buildctl", f"--addr=tcp://{pod.endpoint}", f"--tlsservername={pod_deployment.domain_name('main')}"),
+            *(f"--tls{option}={tmp_path / file}" for option, file in CERTIFICATE_FILES.items()),
+            "build",
+        ],
+        input=definition(field, value),
+        capture_output=True,
+        check=False,
+    )
+
+    assert built.returncode != 0
+    assert words in built.stderr.decode()
 
 
 # What must work meanwhile.

@@ -19,7 +19,7 @@ from local.base_image.debian import fetch_packages
 from local.base_image.oci_layout import FileSystem
 from local.kubernetes.objects import KubernetesError
 from local.lab import ARCHITECTURE
-from local.toolchain import CACHE, Toolchain
+from local.toolchain import Toolchain, locked
 
 _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 _FIREWALL = ("iptables", "iptables-restore", "iptables-save", "ip6tables", "ip6tables-restore", "ip6tables-save")
@@ -91,8 +91,13 @@ class Images:
 def _buildkit_root(toolchain: Toolchain) -> Path:
     programs = toolchain.archives[ARCHITECTURE]
     root = programs.parent / "image"
-    if root.exists() and root.stat().st_mtime >= programs.stat().st_mtime:
-        return root
+    with locked(programs.parent / "image.lock"):
+        if not root.exists() or root.stat().st_mtime < programs.stat().st_mtime:
+            _make_buildkit_root(root, programs)
+    return root
+
+
+def _make_buildkit_root(root: Path, programs: Path) -> None:
     files = FileSystem()
     for path in ("bin", "lib", "lib64", "sbin"):  # Debian's merged /usr, before the first package
         files.add_directory(f"usr/{path}")
@@ -107,7 +112,6 @@ def _buildkit_root(toolchain: Toolchain) -> Path:
     files.add_file("etc/ssl/certs/ca-certificates.crt", _CERTIFICATES.read_bytes())
     files.add_file("etc/passwd", b"root:x:0:0:root:/root:/bin/sh\n")
     files.add_file("etc/group", b"root:x:0:\n")
-    CACHE.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(prefix=".image-", dir=root.parent))
     with tarfile.open(fileobj=io.BytesIO(files.as_layer())) as layer:
         layer.extractall(unfinished, filter="fully_trusted")  # noqa: S202 - links lead to where Debian has them
@@ -125,4 +129,3 @@ def _buildkit_root(toolchain: Toolchain) -> Path:
     if root.exists():
         shutil.rmtree(root)
     unfinished.rename(root)
-    return root

@@ -1,7 +1,6 @@
 """A pod: its containers started, asked, started again and ended in the order that Kubernetes gives them."""
 
 import itertools
-import subprocess
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import Any
 
 from local.builder import BUILDKIT_PORT
 from local.kubernetes.images import Images
+from local.kubernetes.namespaces import Namespaces
 from local.kubernetes.network import PodNetwork
 from local.kubernetes.network_policy import Member
 from local.kubernetes.objects import KubernetesError, Manifest, Objects, check_fields
@@ -80,7 +80,7 @@ class Pod:
         service_account = self._specification.get("serviceAccountName", "default")
         self.token = node.identity.new_token(self.namespace, service_account)
         labels = manifest["metadata"].get("labels", {})
-        self._sandbox = _Namespaces(self.name)
+        self._sandbox = Namespaces(self.name)
         node.network.connect(
             self._sandbox.process_id,
             self._interface,
@@ -270,26 +270,3 @@ class Pod:
             )
             mounts.extend(found)
         return mounts
-
-
-class _Namespaces:
-    """What the containers of a pod share, held by a process that does nothing."""
-
-    def __init__(self, hostname: str) -> None:
-        kinds = {"network": "net", "ipc": "ipc", "uts": "uts"}
-        self._process = subprocess.Popen(
-            ["unshare", *(f"--{kind}" for kind in kinds.values()), "sleep", "infinity"], stdin=subprocess.DEVNULL
-        )
-        self.process_id = self._process.pid
-        self.paths = {name: f"/proc/{self.process_id}/ns/{kind}" for name, kind in kinds.items()}
-        while any(Path(path).readlink() == _own(Path(path).name) for path in self.paths.values()):
-            time.sleep(0.005)
-        subprocess.run(["nsenter", "--uts", f"--target={self.process_id}", "hostname", hostname], check=True)
-
-    def end(self) -> None:
-        self._process.kill()
-        self._process.wait()
-
-
-def _own(kind: str) -> Path:
-    return Path("/proc/self/ns", kind).readlink()

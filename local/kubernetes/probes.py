@@ -77,7 +77,7 @@ def _port(port: int | str, target: Target) -> int:
 
 
 class Probe:
-    """Repeats a probe in a thread until it is stopped or its container ends.
+    """A probe that is repeated from `start` on, in a thread, until it is stopped or its container ends.
 
     Args:
         given: The probe.
@@ -95,6 +95,9 @@ class Probe:
         self._target = target
         self._report = report
         self._stopped = threading.Event()
+
+    def start(self) -> None:
+        """Begin to ask."""
         threading.Thread(target=self._repeat, daemon=True).start()
 
     def stop(self) -> None:

@@ -213,6 +213,7 @@ class Runner:
             report(True)  # noqa: FBT003
         else:
             self._probes[kind] = Probe(self._given[kind], self._target(self.running), report)
+            self._probes[kind].start()
 
     def _on_startup(self, succeeded: bool) -> None:  # noqa: FBT001 - as a probe reports
         if not succeeded:
