@@ -212,10 +212,11 @@ def test_a_daemon_that_dies_is_started_again_and_serves(cluster: Cluster, new_bu
 
 def test_a_fleet_that_is_scaled_to_zero_loses_no_build(cluster: Cluster, new_builds: NewBuilds) -> None:
     # A StatefulSet ends its highest ordinal first, busy or not, and asks for all of them at once.
-    pods = [cluster.boot(FLEET, ordinal=ordinal, environment=QUICK) for ordinal in (1, 2)]
-    clients = [new_builds(pod) for pod in pods]
+    settling = {**QUICK, "SETTLING_SECONDS": "8"}
     with ThreadPoolExecutor() as threads:
-        running: list[Future[Build]] = [threads.submit(each.build, "sleep 12") for each in clients]
+        pods = list(threads.map(lambda ordinal: cluster.boot(FLEET, ordinal=ordinal, environment=settling), (1, 2)))
+        clients = [new_builds(pod) for pod in pods]
+        running: list[Future[Build]] = [threads.submit(each.build, "sleep 15") for each in clients]
         for pod in pods:
             wait_for_builds(pod, 1)
         began = time.monotonic()
@@ -230,7 +231,7 @@ def test_a_fleet_that_is_scaled_to_zero_loses_no_build(cluster: Cluster, new_bui
 
     assert not_ready == [False, False]
     assert told == [(503, "draining: the pod is to go")] * 2
-    assert max(seconds) < time.monotonic() - began < 25
+    assert 8 < max(seconds) < time.monotonic() - began < 60  # the grace period is an hour and more
     for pod in pods:
         assert {"event": "drain_started", "cause": "the pod is to go", "builds": 1} in events(pod)
         assert not [each for each in events(pod) if each["event"] == "builds_lost"]
@@ -274,7 +275,7 @@ def test_an_idle_pod_ends_once_it_has_settled_and_the_next_finds_its_store(
     second = new_builds(pod).build("true", number=-2)
     cluster.lose(pod)
 
-    assert 0 <= seconds - float(QUICK["SETTLING_SECONDS"]) < 4
+    assert 0 <= seconds - float(QUICK["SETTLING_SECONDS"]) < 8  # the grace period is an hour and more
     assert [first.cached_steps, second.cached_steps] == [0, 2]
 
 

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import threading
 
 from local.kubernetes.network_policy import Member, rules
 from local.kubernetes.objects import Objects
@@ -29,6 +30,7 @@ class PodNetwork:
         self._vpc = vpc
         self._objects = objects
         self._members: dict[str, Member] = {}
+        self._lock = threading.Lock()
         self._iptables("--new-chain", _FROM)
         self._iptables("--new-chain", _TO)
         for words in self._jumps():
@@ -47,8 +49,9 @@ class PodNetwork:
             pod: Who it is.
         """
         _run(f"ip link add {interface} type veth peer name eth0 netns {process_id}")
-        self._members[interface] = pod
-        self._write_rules()
+        with self._lock:
+            self._members[interface] = pod
+            self._write_rules()
         _run(f"ip link set {interface} up")
         (shown,) = json.loads(_output(f"ip -json link show {interface}"))
         address = shown["address"]
@@ -66,11 +69,12 @@ class PodNetwork:
 
     def disconnect(self, interface: str) -> None:
         """Forget a pod, whose interface goes with its namespace."""
-        del self._members[interface]
-        self._write_rules()
-        for direction in _DIRECTIONS:
-            self._iptables("--flush", f"{interface}-{direction}")
-            self._iptables("--delete-chain", f"{interface}-{direction}")
+        with self._lock:
+            del self._members[interface]
+            self._write_rules()
+            for direction in _DIRECTIONS:
+                self._iptables("--flush", f"{interface}-{direction}")
+                self._iptables("--delete-chain", f"{interface}-{direction}")
 
     def close(self) -> None:
         """Keep no policy any more."""
