@@ -24,6 +24,7 @@ FLEET_ADDRESS = "10.64.255.1"
 
 RUN_ELSEWHERE = {
     "make local": "CI",
+    "make local COMPUTE=eks": "CI",
     "make test": "CI",
     "make install && source .venv/bin/activate": "each make target installs first, CI included",
     "cdk bootstrap": "local/deployment.py, against an emulated account",
