@@ -3,18 +3,15 @@
 from collections.abc import Mapping
 from datetime import timedelta
 
-from aws_cdk import CfnOutput, Duration, Size, Stack
-from aws_cdk import aws_ec2 as ec2
+from aws_cdk import CfnOutput, Duration, Size
 from aws_cdk import aws_route53 as route53
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
 from cdk_buildkit import (
     Architecture,
-    BuilderCertificates,
     BuilderCluster,
     BuilderImages,
-    BuilderObservability,
     BuildxDriver,
     CacheBucket,
     CacheScope,
@@ -22,13 +19,12 @@ from cdk_buildkit import (
     KedaOperator,
     PodResources,
     PodStore,
-    StoreVolume,
 )
-from stacks.builders import capacity_of, scaling_of
 from stacks.config import DriverConfig, FleetConfig, ObservabilityConfig
+from stacks.fleet_stack import FleetStack, capacity_of, read_scopes_of, scaling_of, store_volume_of
 
 
-class EksBuildersStack(Stack):
+class EksBuildersStack(FleetStack):
     """Gives `fleet`, and as outputs what a client needs to find it."""
 
     def __init__(
@@ -59,54 +55,24 @@ class EksBuildersStack(Stack):
             write=write,
             images=images,
             keda=keda,
-            read=[CacheScope(each) for each in config.cache.read if each != write.name],
+            read=read_scopes_of(config),
             namespace=pods.namespace,
             client_namespaces=pods.client_namespaces,
             load_balancer=pods.load_balancer,
             egress=pods.egress,
-            certificates=BuilderCertificates(
-                self,
-                "Certificates",
-                domain_name=f"{name}.{zone.zone_name}",
-                server_life=Duration.days(config.certificates.server_life_days),
-                client_life=Duration.days(config.certificates.client_life_days),
-                generation=config.certificates.generation,
-            ),
+            certificates=self.add_certificates(name, config, zone),
             capacities={architecture: capacity_of(config, architecture) for architecture in config.architectures},
             scaling=scaling_of(config.scaling),
             resources=PodResources(cpu=pods.cpu, memory=Size.gibibytes(pods.memory_gib)),
             store=PodStore(pods.store),
-            store_volume=StoreVolume(
-                size=Size.gibibytes(config.volume.size_gib),
-                iops=config.volume.iops,
-                throughput=config.volume.throughput,
-            ),
+            store_volume=store_volume_of(config),
             longest_build=config.longest_build,
             max_node_lifetime=Duration.days(config.max_instance_lifetime_days),
             user_namespaces=pods.user_namespaces,
         )
-        if observability.alarm_topic_arn:
-            alarm_topic = sns.Topic.from_topic_arn(self, "AlarmTopic", observability.alarm_topic_arn)
-        BuilderObservability(self, "Observability", fleet=self.fleet, alarm_topic=alarm_topic)
-        for client in config.clients:
-            self.fleet.connections.allow_default_port_from(
-                ec2.Peer.security_group_id(client) if client.startswith("sg-") else ec2.Peer.ipv4(client), "A client"
-            )
+        self.open(self.fleet, config=config, observability=observability, alarm_topic=alarm_topic)
         CfnOutput(self, "ServerName", value=self.fleet.domain_name, description="The name that builders prove to have")
         CfnOutput(self, "Namespace", value=self.fleet.namespace, description="The fleet's namespace")
-        CfnOutput(self, "WriteScope", value=write.name, description="The cache scope that the fleet exports to")
-        CfnOutput(
-            self,
-            "ClientCertificateSecret",
-            value=self.fleet.certificates.client_secret.secret_arn,
-            description="The secret with the clients' certificate, for whom grant_connect was called",
-        )
-        CfnOutput(
-            self,
-            "WakeFunction",
-            value=self.fleet.waker.function.function_name,
-            description="The function that starts builders for waiting jobs, for whom grant_wake was called",
-        )
         for architecture in config.architectures:
             self._name_endpoints(architecture)
         if pods.driver:
@@ -121,12 +87,7 @@ class EksBuildersStack(Stack):
             description=f"The endpoint in the cluster for {architecture.platform}, with servername={fleet.domain_name}",
         )
         if fleet.target_groups:
-            CfnOutput(
-                self,
-                f"{architecture.construct_id}Endpoint",
-                value=f"tcp://{fleet.domain_name}:{architecture.port}",
-                description=f"The endpoint in the VPC of a buildx remote builder for {architecture.platform}",
-            )
+            self.add_endpoint(fleet, architecture)
 
     def _add_driver(
         self,
@@ -155,9 +116,8 @@ class EksBuildersStack(Stack):
         )
         for cache in caches.values():
             cache.grant_read_write(write, made)
-            for each in config.cache.read:
-                if each != write.name:
-                    cache.grant_read(CacheScope(each), made)
+            for each in read_scopes_of(config):
+                cache.grant_read(each, made)
         # The line names a bucket of another stack.
         self.template_options.metadata = {"cfn-lint": {"config": {"ignore_checks": ["W6001"]}}}
         for architecture, line in made.create_lines.items():

@@ -19,8 +19,8 @@ from buildkit_ops.cache_scope import CacheScope
 from cdk_buildkit.group_scaling import check_scaling
 from cdk_buildkit.handlers.certificates.rotation import CertificateLives
 from cdk_buildkit.instance_types import instance_type_architecture
-from stacks.builders import capacity_of, scaling_of
 from stacks.config import Config, ConfigError, load_config
+from stacks.fleet_stack import capacity_of, scaling_of
 
 SHIPPED = (Path(__file__).parent.parent / "builders.toml").read_bytes()
 
