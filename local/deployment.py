@@ -153,6 +153,10 @@ class Deployment:
         """Return the name of the function that wakes the fleet, as its stack's output says."""
         return self._output(f"{self._name}-builders-{fleet}", "WakeFunction")
 
+    def cache_names_function(self, fleet: str) -> str:
+        """Return the name of the function that says which cache to import, as the fleet's stack's output says."""
+        return self._output(f"{self._name}-builders-{fleet}", "CacheNamesFunction")
+
     def issuer_function(self, fleet: str) -> str:
         """Return the name of the function that issues the fleet's certificates."""
         functions = self._resources(fleet, "AWS::Lambda::Function")

@@ -66,6 +66,12 @@ class FleetStack(Stack):
             value=fleet.waker.function.function_name,
             description="The function that starts builders for waiting jobs, for whom grant_wake was called",
         )
+        CfnOutput(
+            self,
+            "CacheNamesFunction",
+            value=fleet.cache_names.function.function_name,
+            description="The function that says which cache to import, for whom grant_connect was called",
+        )
 
     def add_endpoint(self, fleet: Ec2BuilderFleet | EksBuilderFleet, architecture: Architecture) -> None:
         """Put out where the builders of an architecture are reached in the VPC."""

@@ -375,7 +375,7 @@ def test_a_fleet_synthesizes_in_an_app_without_any_feature_flag(tmp_path_factory
     )
 
 
-def test_a_fleets_certificates_are_for_its_name_and_a_client_is_granted_its_own_alone(
+def test_a_fleets_certificates_are_for_its_name_and_a_client_is_granted_what_connecting_takes_alone(
     make_fleet: MakeFleet, readable: Callable[[Any], Any]
 ) -> None:
     fleet = make_fleet()
@@ -395,7 +395,17 @@ def test_a_fleets_certificates_are_for_its_name_and_a_client_is_granted_its_own_
             "Action": ["secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue"],
             "Effect": "Allow",
             "Resource": "<FleetCertificatesClient>",
-        }
+        },
+        {
+            "Action": "lambda:InvokeFunction",
+            "Effect": "Allow",
+            "Resource": ["<FleetCacheNamesFunction.Arn>", "<FleetCacheNamesFunction.Arn>:*"],
+        },
+        {
+            "Action": "cloudformation:DescribeStacks",
+            "Effect": "Allow",
+            "Resource": "arn:<AWS::Partition>:cloudformation:<AWS::Region>:<AWS::AccountId>:stack/builders/*",
+        },
     ]
 
 

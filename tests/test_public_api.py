@@ -107,10 +107,18 @@ PUBLIC = {
             "bucket: IBucket | None = None)"
         ),
         "grant_read(scope: CacheScope, grantee: IGrantable) -> Grant",
+        "grant_read_manifests(scope: CacheScope, grantee: IGrantable) -> Grant",
         "grant_read_write(scope: CacheScope, grantee: IGrantable) -> Grant",
     ],
     "CacheExpiration": [
         "(*, blob_days: int = 30, manifest_days: int = 21, longest_build: timedelta = timedelta(seconds=3600))"
+    ],
+    "CacheNames": [
+        (
+            "(scope: Construct, id: str, *, caches: Mapping[Architecture, CacheBucket], write: CacheScope, "
+            "read: Sequence[CacheScope] = ())"
+        ),
+        "grant_ask(grantee: IGrantable) -> Grant",
     ],
     "CacheOptions": ["(cache_from: tuple[str, ...], cache_to: tuple[str, ...])", "arguments"],
     "CacheScope": ["(name: str)", "blobs_prefix", "manifests_prefix", "prefix"],
@@ -180,7 +188,8 @@ PUBLIC = {
     "cache_options": [
         (
             "(scope: CacheScope, name: str, *, fallback_names: Sequence[str] = (), "
-            "read_scopes: Sequence[CacheScope] = (), mode: str = 'max') -> CacheOptions"
+            "read_scopes: Sequence[CacheScope] = (), source: tuple[CacheScope, str] | None = None, "
+            "mode: str = 'max') -> CacheOptions"
         )
     ],
     "expiration_margin_days": ["(longest_build: timedelta) -> int"],

@@ -115,6 +115,7 @@ def test_a_fleets_outputs_say_how_a_client_finds_it(default_templates: Mapping[s
 
     assert "Client" in outputs.pop("ClientCertificateSecret")["Value"]["Ref"]
     assert "Waker" in outputs.pop("WakeFunction")["Value"]["Ref"]
+    assert "CacheNames" in outputs.pop("CacheNamesFunction")["Value"]["Ref"]
     assert "FleetLogs" in outputs.pop("LogGroupName")["Value"]["Ref"]
     assert {name: each["Value"] for name, each in outputs.items()} == {
         "DomainName": "main.buildkit.buildkit.internal",

@@ -98,6 +98,7 @@ def cache_options(
     *,
     fallback_names: Sequence[str] = (),
     read_scopes: Sequence[CacheScope] = (),
+    source: tuple[CacheScope, str] | None = None,
     mode: str = "max",
 ) -> CacheOptions:
     """Write the options with which a build uses a fleet's cache.
@@ -114,19 +115,28 @@ def cache_options(
             only the other has (https://github.com/moby/buildkit/issues/6418; seen in 2 of 10 builds on fresh builders,
             and in 0 of 5 with one import): name a fallback where the branch may have no cache yet.
         read_scopes: Other scopes that the fleet may read, imported last, under the same names. Default: none.
+        source: The scope and the name of the one cache to import, in place of all these: what the fleet's function has
+            chosen among them. Default: nothing has been chosen.
         mode: `max` keeps the layers of every stage, `min` those of the final image.
 
     Raises:
-        ValueError: The mode is neither, or a name holds a character that `cache_name` would have encoded.
+        ValueError: The mode is neither, a name holds a character that `cache_name` would have encoded, or a source is
+            given together with what it was chosen from.
     """
+    if source and (fallback_names or read_scopes):
+        raise ValueError(
+            "a source is the one cache that is imported; got it together with fallback_names or read_scopes: leave "
+            "those out, or the source"
+        )
     if mode not in ("max", "min"):
         raise ValueError(f"a cache export's mode is 'max' or 'min'; got {mode!r}: use 'max' to keep every stage")
     names = tuple(dict.fromkeys((name, *fallback_names)))
-    for each in names:
+    for each in (*names, *([source[1]] if source else [])):
         if not each or re.search(r"[^A-Za-z0-9_.~%/!-]", each):
             raise ValueError(f"a cache name is what cache_name(project, branch) returns; got {each!r}: pass it through")
-    sources = tuple(_option(source, each) for source in dict.fromkeys((scope, *read_scopes)) for each in names)
-    return CacheOptions(cache_from=sources, cache_to=(f"{_option(scope, name)},mode={mode},ignore-error=true",))
+    pairs = [source] if source else [(each, one) for each in dict.fromkeys((scope, *read_scopes)) for one in names]
+    imports = tuple(_option(each, one) for each, one in pairs)
+    return CacheOptions(cache_from=imports, cache_to=(f"{_option(scope, name)},mode={mode},ignore-error=true",))
 
 
 def _option(scope: CacheScope, name: str) -> str:

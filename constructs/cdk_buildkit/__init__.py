@@ -13,6 +13,7 @@ from cdk_buildkit.builder_waker import BuilderWaker
 from cdk_buildkit.buildkit_release import BuildKitRelease
 from cdk_buildkit.buildx_driver import BuildxDriver
 from cdk_buildkit.cache_bucket import CacheBucket
+from cdk_buildkit.cache_names import CacheNames
 from cdk_buildkit.capacity_schedule import CapacitySchedule
 from cdk_buildkit.ec2_builder_fleet import Ec2BuilderFleet
 from cdk_buildkit.eks_builder_fleet import EksBuilderFleet
@@ -42,6 +43,7 @@ __all__ = [
     "BuildxDriver",
     "CacheBucket",
     "CacheExpiration",
+    "CacheNames",
     "CacheOptions",
     "CacheScope",
     "CapacitySchedule",

@@ -83,6 +83,14 @@ class CacheBucket(Construct):
             ["kms:Decrypt", "kms:GenerateDataKey"],
         )
 
+    def grant_read_manifests(self, scope: CacheScope, grantee: iam.IGrantable) -> iam.Grant:
+        """Let a principal see which caches a scope has, and read no layer.
+
+        Raises:
+            ValueError: The bucket does not hold the scope.
+        """
+        return self._grant(scope, grantee, ["s3:GetObject"], ["kms:Decrypt"], prefix=scope.manifests_prefix)
+
     def _create_bucket(self, expiration: CacheExpiration, removal_policy: RemovalPolicy | None) -> s3.Bucket:
         bucket = s3.Bucket(
             self,
@@ -105,14 +113,20 @@ class CacheBucket(Construct):
         return bucket
 
     def _grant(
-        self, scope: CacheScope, grantee: iam.IGrantable, object_actions: list[str], key_actions: list[str]
+        self,
+        scope: CacheScope,
+        grantee: iam.IGrantable,
+        object_actions: list[str],
+        key_actions: list[str],
+        *,
+        prefix: str | None = None,
     ) -> iam.Grant:
         # The bucket's own grants would add deletion, tagging and listing of versions: see BuildKit's calls in the
         # S3 cache's source (HeadObject, GetObject, PutObject, multipart, CopyObject).
         if scope not in self.scopes:
             held = ", ".join(each.name for each in self.scopes)
             raise ValueError(f"the cache bucket holds the scopes {held}; got {scope.name!r}: add it to the bucket")
-        objects = self.bucket.arn_for_objects(f"{scope.prefix}*")
+        objects = self.bucket.arn_for_objects(f"{prefix or scope.prefix}*")
         acknowledge_objects(grantee, objects, "A scope is a key prefix; the objects' names below it are BuildKit's.")
         grant = iam.Grant.add_to_principal(grantee=grantee, actions=object_actions, resource_arns=[objects]).combine(
             # Without a condition: where a caller may not list, S3 answers a missing key with 403 instead of 404,

@@ -28,6 +28,8 @@ from cdk_buildkit.builder_logs import BuilderLogs
 from cdk_buildkit.builder_scaling import METRIC_NAMESPACE, BuilderScaling
 from cdk_buildkit.builder_waker import BuilderWaker
 from cdk_buildkit.cache_bucket import CacheBucket
+from cdk_buildkit.cache_names import CacheNames
+from cdk_buildkit.client_grant import grant_client
 from cdk_buildkit.group_scaling import GroupScaling
 from cdk_buildkit.release_bucket import ReleaseBucket
 from cdk_buildkit.spot_fallback import SpotFallback
@@ -154,6 +156,7 @@ class Ec2BuilderFleet(Construct):
         self.waker = BuilderWaker(
             self, "Waker", groups=self.groups, fallback_groups=self.fallback_groups, scaling=self.scaling
         )
+        self.cache_names = CacheNames(self, "CacheNames", caches=caches, write=write, read=read)
         self.spot_fallback = (
             SpotFallback(
                 self,
@@ -179,8 +182,11 @@ class Ec2BuilderFleet(Construct):
         return self._connections
 
     def grant_connect(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let a client read the fleet's client certificate, and nothing more; `connections` must admit it too."""
-        return self.certificates.grant_connect(grantee)
+        """Let a client do what `cdk-buildkit connect` does, waking apart; `connections` must admit it too.
+
+        It may read the client certificate, ask which cache to import, and read the outputs of the fleet's stack.
+        """
+        return grant_client(self, grantee, certificates=self.certificates, cache_names=self.cache_names)
 
     def grant_wake(self, grantee: iam.IGrantable) -> iam.Grant:
         """Let a principal wake builders for the jobs that it has waiting, by calling `waker.function`."""

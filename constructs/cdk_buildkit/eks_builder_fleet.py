@@ -25,6 +25,8 @@ from cdk_buildkit.builder_node_pool import BuilderNodePool
 from cdk_buildkit.builder_pods import BuilderPods, PodSettings, drain_time, settling
 from cdk_buildkit.builder_scaling import METRIC_NAMESPACE, METRIC_PERIOD, BuilderScaling
 from cdk_buildkit.cache_bucket import CacheBucket
+from cdk_buildkit.cache_names import CacheNames
+from cdk_buildkit.client_grant import grant_client
 from cdk_buildkit.keda_operator import KedaOperator
 from cdk_buildkit.kubernetes_manifest import KubernetesManifest
 from cdk_buildkit.pod_files import pod_files, pod_files_sum
@@ -211,6 +213,7 @@ class EksBuilderFleet(Construct):
         for architecture, cache in caches.items():
             self._add_builders(architecture, cache)
         self.waker = PodWaker(self, "Waker", fleet=self.domain_name, capacities=self.capacities, scaling=self.scaling)
+        self.cache_names = CacheNames(self, "CacheNames", caches=caches, write=write, read=read)
 
     @property
     @jsii.member(jsii_name="grantPrincipal")
@@ -230,8 +233,11 @@ class EksBuilderFleet(Construct):
         return {each: f"{pods.service}.{self.namespace}.svc" for each, pods in self.pods.items()}
 
     def grant_connect(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let a client read the fleet's client certificate, and nothing more; it must be let reach the fleet too."""
-        return self.certificates.grant_connect(grantee)
+        """Let a client do what `cdk-buildkit connect` does, waking apart; it must be let reach the fleet too.
+
+        It may read the client certificate, ask which cache to import, and read the outputs of the fleet's stack.
+        """
+        return grant_client(self, grantee, certificates=self.certificates, cache_names=self.cache_names)
 
     def grant_wake(self, grantee: iam.IGrantable) -> iam.Grant:
         """Let a principal wake builders for the jobs that it has waiting, by calling `waker.function`."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from moto.autoscaling.models import autoscaling_backends
+from moto.cloudformation.models import cloudformation_backends
 from moto.secretsmanager.models import secretsmanager_backends
 
 from local.emulator.aws import ACCOUNT, REGION
@@ -20,6 +21,12 @@ def tags_of(request: AwsRequest) -> Mapping[str, str] | None:
     """Return the tags of what a request is about. None: they are not known here."""
     find = _TAGS.get(request.service)
     return find(request.parameters) if find else None
+
+
+def _stack(parameters: Mapping[str, Any]) -> str | None:
+    given = parameters.get("StackName", "")
+    stacks = cloudformation_backends[ACCOUNT][REGION].stacks.values()
+    return next((stack.stack_id for stack in stacks if given in (stack.stack_id, stack.name)), None)
 
 
 def _secret(parameters: Mapping[str, Any]) -> str | None:
@@ -70,6 +77,7 @@ def _role(parameters: Mapping[str, Any]) -> str | None:
 
 _RESOURCES: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
     "autoscaling": _group,
+    "cloudformation": _stack,
     "dynamodb": _table,
     "events": _rule,
     "lambda": _function,

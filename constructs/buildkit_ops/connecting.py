@@ -1,0 +1,118 @@
+"""Connecting a machine to a fleet, and taking that back: nothing else knows how."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from buildkit_ops.account import Account
+from buildkit_ops.architecture import Architecture
+from buildkit_ops.buildx import Buildx
+from buildkit_ops.connection import Connections, check_builder_name
+from buildkit_ops.fleet_outputs import FleetOutputs
+from buildkit_ops.reachability import wait_until_let_in
+from buildkit_ops.waiting import Tell, wait_for_builders
+
+
+@dataclass(frozen=True, kw_only=True)
+class Connection:
+    """A builder of buildx that is a fleet.
+
+    Args:
+        builder: Its name.
+        stack: The fleet's stack.
+        certificate_directory: Where the client certificate is.
+        nodes: The endpoint, and the BuildKit that answered there, of each architecture.
+        used: Whether it is buildx's default.
+    """
+
+    builder: str
+    stack: str
+    certificate_directory: str
+    nodes: Mapping[Architecture, Mapping[str, str]]
+    used: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What is to be connected.
+
+    Args:
+        builder: The name that the builder gets.
+        architectures: Which builders. Default: those of every architecture that the fleet has.
+        waiting_jobs: For how many jobs of each architecture the fleet is woken; 0: it is not woken.
+        minutes: How long to wait for builders.
+        in_cluster: Reach the services of the cluster.
+        use: Make it buildx's default.
+    """
+
+    builder: str
+    architectures: tuple[Architecture, ...] = ()
+    waiting_jobs: int = 1
+    minutes: float = 10
+    in_cluster: bool = False
+    use: bool = False
+
+
+def connect(
+    account: Account, stack: str, wish: Wish, *, buildx: Buildx, connections: Connections, tell: Tell
+) -> Connection:
+    """Make a builder that is a fleet, once every node has answered. A former one of that name is replaced.
+
+    When it fails nothing of it stays.
+
+    Raises:
+        ToolError: Something is in the way.
+    """
+    check_builder_name(wish.builder)
+    tell(f"describing the stack {stack}")
+    fleet = FleetOutputs.read(stack, account.stack_outputs(stack), in_cluster=wish.in_cluster)
+    endpoints = fleet.only(wish.architectures)
+    tell("fetching the client certificate")
+    certificate = account.client_certificate(fleet.certificate_secret)
+    if wish.builder in connections.names():
+        disconnect(wish.builder, connections=connections)
+    directory = connections.add(wish.builder, stack=stack, certificate=certificate)
+    made = False
+    try:
+        if wish.waiting_jobs:
+            jobs = {each.value: wish.waiting_jobs for each in endpoints}
+            wait_for_builders(
+                lambda: account.invoke(
+                    fleet.wake_function, {"waiting_jobs": jobs}, what="wake the fleet", grant="grant_wake"
+                ),
+                minutes=wish.minutes,
+                tell=tell,
+            )
+        for endpoint in endpoints.values():
+            wait_until_let_in(endpoint, fleet.server_name, directory, tell=tell)
+        tell(f"making the builder {wish.builder}")
+        buildx.create(wish.builder, endpoints, server_name=fleet.server_name, certificate=directory)
+        made = True
+        versions = buildx.versions(wish.builder, tuple(endpoints))
+        if wish.use:
+            buildx.use(wish.builder)
+    except BaseException:
+        try:
+            if made:
+                buildx.remove(wish.builder)
+        finally:
+            connections.remove(wish.builder)
+        raise
+    return Connection(
+        builder=wish.builder,
+        stack=stack,
+        certificate_directory=str(directory),
+        nodes={each: {"endpoint": endpoint, "buildkit": versions[each]} for each, endpoint in endpoints.items()},
+        used=wish.use,
+    )
+
+
+def disconnect(builder: str, *, connections: Connections) -> None:
+    """Remove a builder and its certificate. The certificate goes even when buildx fails, or is gone.
+
+    Raises:
+        ToolError: buildx failed.
+    """
+    try:
+        Buildx.find().remove(builder)
+    finally:
+        connections.remove(builder)

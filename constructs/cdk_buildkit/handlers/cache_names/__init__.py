@@ -1,0 +1,1 @@
+"""The function that says which cache a build should import."""
