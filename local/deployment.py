@@ -50,14 +50,18 @@ class Deployment:
         directory: Where the cloud assembly goes.
         config: The configuration, a TOML file.
         name: Its deployment's name.
+        app: The module of another app, which defines these stacks and more. Default: what cdk.json says.
     """
 
-    def __init__(self, emulator: Emulator, directory: Path, *, config: Path, name: str = "buildkit") -> None:
+    def __init__(
+        self, emulator: Emulator, directory: Path, *, config: Path, name: str = "buildkit", app: str | None = None
+    ) -> None:
         self.assembly = directory / "cdk.out"
         self._emulator = emulator
         self._aws = Aws(emulator.endpoint_url)
         self._config = config
         self._name = name
+        self._app = ("--app", f"{sys.executable} -m {app}") if app else ()
 
     def deploy(self, progress: Callable[[str], None] = lambda _: None) -> None:
         """Bootstrap the account and deploy every stack.
@@ -211,7 +215,7 @@ class Deployment:
             "CDK_DISABLE_CLI_TELEMETRY": "true",
         }
         completed = subprocess.run(
-            [str(programs / "cdk"), *arguments, "--no-notices", "--ci"],
+            [str(programs / "cdk"), *arguments, *self._app, "--no-notices", "--ci"],
             cwd=REPOSITORY,
             env=environment,
             stdout=subprocess.PIPE,

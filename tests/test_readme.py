@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,12 @@ from aws_cdk import aws_route53 as route53
 from aws_cdk.assertions import Template
 
 from buildkit_ops.architecture import Architecture
-from local.builder import BUILDKIT_PORT
+from local.emulator.aws import OPERATOR_ACCESS_KEY
 from local.lab import Lab
+from tests.fleet_address import fleet_address
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-FLEET_ADDRESS = "10.64.255.1"
 
 RUN_ELSEWHERE = {
     "make local": "CI",
@@ -42,7 +43,7 @@ def commands(block: str) -> list[str]:
 
 
 COMMANDS = [command for block in blocks("sh") for command in commands(block)]
-BUILDX_COMMANDS = [command for command in COMMANDS if command.startswith("docker buildx ")]
+CLIENT_COMMANDS = [command for command in COMMANDS if command.startswith(("docker buildx ", "cdk-buildkit "))]
 
 
 def test_the_readme_is_short() -> None:
@@ -50,7 +51,7 @@ def test_the_readme_is_short() -> None:
 
 
 def test_no_command_is_left_untried() -> None:
-    assert set(COMMANDS) - set(BUILDX_COMMANDS) == set(RUN_ELSEWHERE)
+    assert set(COMMANDS) - set(CLIENT_COMMANDS) == set(RUN_ELSEWHERE)
 
 
 @pytest.mark.parametrize("target", ["check", "test", "local"])
@@ -58,19 +59,28 @@ def test_ci_runs_the_make_targets(target: str) -> None:
     assert re.search(rf"^make {target}\b", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
 
 
-def test_the_buildx_commands_build_for_both_architectures_by_the_fleets_name(
+def test_the_commands_of_a_client_build_for_both_architectures_by_the_fleets_name(
     lab: Lab, tmp_path: Path, busybox_arguments: list[str]
 ) -> None:
     (tmp_path / "Dockerfile").write_text('FROM busybox\nRUN ["/bin/busybox", "sh", "-c", "echo built >/built"]\n')
-    environment = {**os.environ, "BUILDX_CONFIG": str(tmp_path / "buildx"), "AWS_ACCESS_KEY_ID": "AKIADECOY"}
-    assert len(BUILDX_COMMANDS) == 3
-    with lab.builder("main", Architecture.X86_64) as x86_64, lab.builder("main", Architecture.ARM64) as arm64:
-        for name, content in lab.deployment.client_certificate("main").items():
-            (tmp_path / name).write_text(content)
-        _stand_in_for_the_load_balancer(
-            lab, tmp_path, {Architecture.X86_64: x86_64.address, Architecture.ARM64: arm64.address}
-        )
-        for command in BUILDX_COMMANDS:
+    environment = {
+        **os.environ,
+        **lab.emulator.environment,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "BUILDX_CONFIG": str(tmp_path / "buildx"),
+        "XDG_STATE_HOME": str(tmp_path / "state"),
+    }
+    assert len(CLIENT_COMMANDS) == 3
+    with (
+        lab.builder("main", Architecture.X86_64) as x86_64,
+        lab.builder("main", Architecture.ARM64) as arm64,
+        fleet_address(
+            lab.deployment.domain_name("main"),
+            tmp_path,
+            {Architecture.X86_64: x86_64.address, Architecture.ARM64: arm64.address},
+        ),
+    ):
+        for command in CLIENT_COMMANDS:
             extra = " ".join([*busybox_arguments, "--output=type=image,name=example"])
             completed = subprocess.run(
                 ["bash", "-c", command.removeprefix("docker ").replace("buildx build", f"buildx build {extra}")],
@@ -83,8 +93,9 @@ def test_the_buildx_commands_build_for_both_architectures_by_the_fleets_name(
 
             assert completed.returncode == 0, completed.stderr
     for architecture in Architecture:
-        keys = {request.key for request in lab.cache_requests(architecture) if request.method == "PUT"}
-        assert "main/manifests/app/main" in keys
+        requests = lab.cache_requests(architecture)
+        assert "main/manifests/app/feature" in {request.key for request in requests if request.method == "PUT"}
+        assert OPERATOR_ACCESS_KEY not in {request.access_key for request in requests if request.method == "PUT"}
 
 
 def test_the_import_example_synthesizes(make_app: Callable[[], cdk.App]) -> None:
@@ -104,14 +115,3 @@ def test_the_import_example_synthesizes(make_app: Callable[[], cdk.App]) -> None
     template = Template.from_stack(stack)
     template.resource_count_is("AWS::S3::Bucket", 3)
     template.resource_count_is("AWS::ElasticLoadBalancingV2::TargetGroup", 2)
-
-
-def _stand_in_for_the_load_balancer(lab: Lab, directory: Path, builders: dict[Architecture, str]) -> None:
-    # The sandbox's own: its name service, its address translation. The machine's are untouched.
-    hosts = directory / "hosts"
-    hosts.write_text(f"{Path('/etc/hosts').read_text()}\n{FLEET_ADDRESS} {lab.deployment.domain_name('main')}\n")
-    subprocess.run(["mount", "--bind", str(hosts), "/etc/hosts"], check=True)
-    for architecture, address in builders.items():
-        rule = f"OUTPUT --destination {FLEET_ADDRESS} --protocol tcp --dport {architecture.port}"
-        jump = f"--jump DNAT --to-destination {address}:{BUILDKIT_PORT}"
-        subprocess.run(f"iptables --table nat --append {rule} {jump}".split(), check=True)

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from buildkit_ops.failures import BUILDER_NAME, NOT_CONNECTED, SEVERAL_CONNECTED, UNREADABLE_STATE, ToolError
+from buildkit_ops.failures import BUILDER_NAME, NOT_CONNECTED, SEVERAL_CONNECTED, UNWRITABLE_STATE, ToolError
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
 
@@ -57,7 +57,7 @@ class Connections:
                 with open(os.open(directory / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:  # noqa: PTH123 - of a descriptor
                     file.write(text)
         except OSError as error:
-            raise ToolError(UNREADABLE_STATE, path=directory, reason=error.strerror) from None
+            raise ToolError(UNWRITABLE_STATE, path=directory, reason=error.strerror) from None
         return directory
 
     def remove(self, builder: str) -> None:

@@ -151,8 +151,8 @@ NOT_CONNECTED = Failure(
 SEVERAL_CONNECTED = Failure(
     code="several-connected", exit_code=7, words="{connected} are connected here; say which with --builder"
 )
-UNREADABLE_STATE = Failure(
-    code="unreadable-state",
+UNWRITABLE_STATE = Failure(
+    code="unwritable-state",
     exit_code=7,
     words="{path} could not be written: {reason}; make it yours, or set XDG_STATE_HOME to a directory that is",
 )

@@ -21,8 +21,8 @@ SETTLING_SECONDS = 120
 
 _PATIENCE_SECONDS = 5
 _INTERVAL_SECONDS = 3
-# HTTP/2's client preface and empty settings: a server that refuses the client's certificate answers with an alert only
-# once something is read.
+_SETTINGS_SECONDS = 2
+# HTTP/2's client preface and empty settings.
 _HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5)
 
 
@@ -76,8 +76,7 @@ def shake_hands(endpoint: str, server_name: str, certificate: Path) -> None:
             socket.create_connection((str(place.hostname), int(place.port or 0)), timeout=_PATIENCE_SECONDS) as plain,
             context.wrap_socket(plain, server_hostname=server_name) as connection,
         ):
-            connection.sendall(_HELLO)
-            if not connection.recv(1):
+            if not _answer(connection):
                 raise ToolError(NOT_REACHED, endpoint=endpoint, reason="it closed the connection")
     except socket.gaierror as error:
         raise ToolError(UNKNOWN_HOST, host=place.hostname, reason=error.strerror) from None
@@ -85,7 +84,22 @@ def shake_hands(endpoint: str, server_name: str, certificate: Path) -> None:
         raise ToolError(BUILDER_UNTRUSTED, endpoint=endpoint, reason=error.verify_message) from None
     except ssl.SSLError as error:
         if "alert" not in str(error).lower():
-            raise ToolError(NOT_REACHED, endpoint=endpoint, reason=repr(error)) from None
+            raise ToolError(NOT_REACHED, endpoint=endpoint, reason=error.reason or "TLS failed") from None
         raise ToolError(CLIENT_UNTRUSTED, endpoint=endpoint, reason=error.reason) from None
     except OSError as error:
         raise ToolError(NOT_REACHED, endpoint=endpoint, reason=error.strerror or "it did not answer") from None
+
+
+def _answer(connection: ssl.SSLSocket) -> bytes:
+    """Return the first byte of the daemon's HTTP/2 settings, which it sends by itself, or when it is greeted.
+
+    It is read before anything is written: with TLS 1.3 a server looks at the client's certificate after the client's
+    part of the handshake, and what is written to one that has refused it can cost the alert that says so.
+    """
+    connection.settimeout(_SETTINGS_SECONDS)
+    try:
+        return connection.recv(1)
+    except TimeoutError:
+        connection.settimeout(_PATIENCE_SECONDS)
+        connection.sendall(_HELLO)
+        return connection.recv(1)

@@ -26,7 +26,8 @@ def tags_of(request: AwsRequest) -> Mapping[str, str] | None:
 def _stack(parameters: Mapping[str, Any]) -> str | None:
     given = parameters.get("StackName", "")
     stacks = cloudformation_backends[ACCOUNT][REGION].stacks.values()
-    return next((stack.stack_id for stack in stacks if given in (stack.stack_id, stack.name)), None)
+    found = next((stack.stack_id for stack in stacks if given in (stack.stack_id, stack.name)), None)
+    return found or (f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/{given}/*" if given else None)
 
 
 def _secret(parameters: Mapping[str, Any]) -> str | None:
