@@ -88,7 +88,7 @@ class Account:
             value = None
         except (KeyError, ValueError):
             value = None
-        if not isinstance(value, dict) or set(value) < _CERTIFICATE_FILES:
+        if not isinstance(value, dict) or not set(value) >= _CERTIFICATE_FILES:
             raise ToolError(NO_CERTIFICATE, secret=secret)
         return {name: str(value[name]) for name in sorted(_CERTIFICATE_FILES)}
 

@@ -80,8 +80,9 @@ class Buildx:
         said = self._run("inspect", "--bootstrap", builder)
         versions = {}
         for architecture in architectures:
-            _, _, node = f"{said}\n\n".partition(f"{node_name(builder, architecture)}\n")
-            found = _VERSION.search(node.partition("\n\n")[0])
+            _, _, after = f"{said}\n\n".partition(f"{node_name(builder, architecture)}\n")
+            node, _, _ = after.partition("\n\n")
+            found = _VERSION.search(node)
             if not found:
                 raise ToolError(
                     BUILDX_FAILED, command=self._words("inspect", builder), reason=_last_words(node or said)
