@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -94,7 +94,11 @@ def test_a_source_beside_what_it_was_chosen_from_is_refused() -> None:
 
 @pytest.mark.parametrize("branch", [Branch(project="", branch="x"), Branch(project="app", branch="")])
 def test_an_empty_project_or_branch_is_refused_as_a_command_line(branch: Branch) -> None:
-    for flags in (lambda: fleet_options(Answers(), branch), lambda: registry(Answers(), branch=branch)):
+    tries: list[Callable[[], Flags]] = [
+        lambda: fleet_options(Answers(), branch),
+        lambda: registry(Answers(), branch=branch),
+    ]
+    for flags in tries:
         with pytest.raises(ToolError, match="no cache can be named: a cache name needs a") as raised:
             flags()
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.text import Text
 
 from buildkit_ops.waiting import Tell
 
@@ -14,7 +15,7 @@ def progress() -> Iterator[Tell]:
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     if console.is_terminal:
         with console.status("") as status:
-            yield status.update
+            yield lambda words: status.update(Text(words))
         return
     last = ""
 
