@@ -523,6 +523,7 @@ def test_a_fleet_says_how_it_is_reached(template: Template) -> None:
 
     assert "Client" in outputs.pop("ClientCertificateSecret")["Value"]["Ref"]
     assert "Waker" in outputs.pop("WakeFunction")["Value"]["Ref"]
+    assert "CacheNames" in outputs.pop("CacheNamesFunction")["Value"]["Ref"]
     assert {name: each["Value"] for name, each in outputs.items()} == {
         "ServerName": "main.buildkit.buildkit.internal",
         "Namespace": "buildkit-main",

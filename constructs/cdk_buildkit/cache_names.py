@@ -8,6 +8,7 @@ from constructs import Construct
 
 from buildkit_ops.architecture import Architecture
 from buildkit_ops.cache_scope import CacheScope
+from cdk_buildkit.acknowledgements import acknowledge_objects
 from cdk_buildkit.cache_bucket import CacheBucket
 from cdk_buildkit.handler_function import HandlerFunction
 
@@ -59,4 +60,6 @@ class CacheNames(Construct):
 
     def grant_ask(self, grantee: iam.IGrantable) -> iam.Grant:
         """Let a principal call the function."""
+        versions = f"{self.function.function_arn}:*"
+        acknowledge_objects(grantee, versions, "The wildcard is the function's own versions and aliases.")
         return self.function.grant_invoke(grantee)
