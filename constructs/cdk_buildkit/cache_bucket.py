@@ -59,6 +59,7 @@ class CacheBucket(Construct):
                 "`expiration` or `removal_policy`: leave those out, and set the rules where the bucket is made"
             )
         self.scopes = tuple(scopes)
+        self._readers: dict[CacheScope, list[iam.IPrincipal]] = {each: [] for each in scopes}
         self.encryption_key = encryption_key
         self.bucket = bucket or self._create_bucket(expiration or CacheExpiration(), removal_policy)
 
@@ -82,6 +83,10 @@ class CacheBucket(Construct):
             ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"],
             ["kms:Decrypt", "kms:GenerateDataKey"],
         )
+
+    def readers(self, scope: CacheScope) -> tuple[iam.IPrincipal, ...]:
+        """Who was granted to import from a scope so far, those that export to it too among them."""
+        return tuple(self._readers[scope])
 
     def _create_bucket(self, expiration: CacheExpiration, removal_policy: RemovalPolicy | None) -> s3.Bucket:
         bucket = s3.Bucket(
@@ -112,6 +117,7 @@ class CacheBucket(Construct):
         if scope not in self.scopes:
             held = ", ".join(each.name for each in self.scopes)
             raise ValueError(f"the cache bucket holds the scopes {held}; got {scope.name!r}: add it to the bucket")
+        self._readers[scope].append(grantee.grant_principal)
         objects = self.bucket.arn_for_objects(f"{scope.prefix}*")
         acknowledge_objects(grantee, objects, "A scope is a key prefix; the objects' names below it are BuildKit's.")
         grant = iam.Grant.add_to_principal(grantee=grantee, actions=object_actions, resource_arns=[objects]).combine(
