@@ -10,16 +10,21 @@ import pytest
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_ecr as ecr
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_route53 as route53
 from aws_cdk.assertions import Match, Template
 from cdk_nag import AwsSolutionsChecks
 from cloudsnorkel import cdk_github_runners as engine
 
 from cdk_buildkit import (
     Architecture,
+    BuilderCluster,
+    BuilderImages,
     CacheScope,
     CodeBuildRunners,
     Ec2BuilderFleet,
     Ec2Runners,
+    EksBuilderFleet,
+    ExistingCluster,
     FargateRunners,
     GithubRunnerFleet,
     PinnedTool,
@@ -265,6 +270,26 @@ def test_runners_in_another_vpc_come_with_peers(builders: Ec2BuilderFleet) -> No
 
     with pytest.raises(ValueError, match="got another VPC and 0 peers: give the VPC's block as a peer"):
         GithubRunnerFleet(stack, "Runners", builders=builders, tools=TOOLS, vpc=vpc)
+
+
+def test_runners_beside_pods_without_a_load_balancer_are_refused(builders: Ec2BuilderFleet) -> None:
+    stack = cdk.Stack(cdk.App.of(builders), "pods", env=IRELAND)
+    existing = ExistingCluster(name="platform", security_group_id="sg-01234567")
+    image = f"example@sha256:{'a' * 64}"
+    pods = EksBuilderFleet(
+        stack,
+        "Pods",
+        cluster=BuilderCluster(stack, "Cluster", vpc=builders.vpc, existing=existing),
+        zone=route53.PrivateHostedZone(stack, "Zone", vpc=builders.vpc, zone_name="pods.internal"),
+        record_name="main",
+        caches=builders.caches,
+        write=builders.write,
+        images=BuilderImages(buildkit=image, aws_cli=image),
+        client_namespaces=["ci"],
+    )
+
+    with pytest.raises(ValueError, match="got a fleet without one: give the EksBuilderFleet load_balancer=True"):
+        GithubRunnerFleet(stack, "Runners", builders=pods, tools=TOOLS)
 
 
 @pytest.mark.parametrize("name", ["", "two words", "a,b", "x" * 65])
