@@ -98,7 +98,7 @@ REFUSALS = {
         ),
     ),
     "labels that are all another's": (
-        f'{RUNNERS}[runners.pr]\nbuilder = "main"\nlabels = ["buildkit", "pr"]\n',
+        f'{RUNNERS}[runners.pr]\nbuilder = "main"\nlabels = ["BuildKit", "pr"]\n',
         (
             "runners.default.labels: got buildkit, allowed a label that pr has not, or a job for pr starts a runner "
             "here too, on the builders main: add for example default"

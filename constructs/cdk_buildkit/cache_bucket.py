@@ -69,7 +69,9 @@ class CacheBucket(Construct):
         Raises:
             ValueError: The bucket does not hold the scope.
         """
-        return self._grant(scope, grantee, ["s3:GetObject"], ["kms:Decrypt"])
+        grant = self._grant(scope, grantee, ["s3:GetObject"], ["kms:Decrypt"])
+        self._readers[scope].append(grantee.grant_principal)
+        return grant
 
     def grant_read_write(self, scope: CacheScope, grantee: iam.IGrantable) -> iam.Grant:
         """Let a builder import from a scope and export to it. It cannot delete: only the lifecycle rules do.
@@ -77,12 +79,14 @@ class CacheBucket(Construct):
         Raises:
             ValueError: The bucket does not hold the scope.
         """
-        return self._grant(
+        grant = self._grant(
             scope,
             grantee,
             ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"],
             ["kms:Decrypt", "kms:GenerateDataKey"],
         )
+        self._readers[scope].append(grantee.grant_principal)
+        return grant
 
     def readers(self, scope: CacheScope) -> tuple[iam.IPrincipal, ...]:
         """Who was granted to import from a scope so far, those that export to it too among them."""
@@ -117,7 +121,6 @@ class CacheBucket(Construct):
         if scope not in self.scopes:
             held = ", ".join(each.name for each in self.scopes)
             raise ValueError(f"the cache bucket holds the scopes {held}; got {scope.name!r}: add it to the bucket")
-        self._readers[scope].append(grantee.grant_principal)
         objects = self.bucket.arn_for_objects(f"{scope.prefix}*")
         acknowledge_objects(grantee, objects, "A scope is a key prefix; the objects' names below it are BuildKit's.")
         grant = iam.Grant.add_to_principal(grantee=grantee, actions=object_actions, resource_arns=[objects]).combine(

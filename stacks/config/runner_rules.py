@@ -139,7 +139,7 @@ def _region(zone: str) -> str:
 def _label_problems(runners: Mapping[str, RunnerConfig]) -> Iterator[Problem]:
     for name, runner in runners.items():
         for other_name, other in runners.items():
-            if other_name != name and set(runner.labels) <= set(other.labels):
+            if other_name != name and _as_compared(runner) <= _as_compared(other):
                 yield refused(
                     ("runners", name, "labels"),
                     listing(runner.labels),
@@ -147,3 +147,7 @@ def _label_problems(runners: Mapping[str, RunnerConfig]) -> Iterator[Problem]:
                     f"builders {runner.builder}",
                     f"add for example {name}",
                 )
+
+
+def _as_compared(runner: RunnerConfig) -> set[str]:
+    return {label.casefold() for label in runner.labels}  # GitHub does not tell cases apart
