@@ -76,9 +76,9 @@ def add_providers(
         image.add_component(component)
     match compute:
         case Ec2Runners():
-            return [_ec2(scope, spot, compute, placement, image) for spot in _spot_first(spot=compute.spot)]
+            return [_ec2(scope, compute, placement, image, spot=spot) for spot in _spot_first(spot=compute.spot)]
         case FargateRunners():
-            return [_fargate(scope, spot, compute, placement, image) for spot in _spot_first(spot=compute.spot)]
+            return [_fargate(scope, compute, placement, image, spot=spot) for spot in _spot_first(spot=compute.spot)]
         case CodeBuildRunners():
             return [_codebuild(scope, compute, placement, image)]
 
@@ -118,10 +118,11 @@ def _image_builder(
 
 def _ec2(
     scope: Construct,
-    spot: bool,  # noqa: FBT001 - named where it is chosen
     compute: Ec2Runners,
     placement: RunnerPlacement,
     image: engine.IConfigurableRunnerImageBuilder,
+    *,
+    spot: bool,
 ) -> engine.Ec2RunnerProvider:
     return engine.Ec2RunnerProvider(
         scope,
@@ -140,10 +141,11 @@ def _ec2(
 
 def _fargate(
     scope: Construct,
-    spot: bool,  # noqa: FBT001 - named where it is chosen
     compute: FargateRunners,
     placement: RunnerPlacement,
     image: engine.IConfigurableRunnerImageBuilder,
+    *,
+    spot: bool,
 ) -> engine.FargateRunnerProvider:
     return engine.FargateRunnerProvider(
         scope,
