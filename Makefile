@@ -33,7 +33,7 @@ check: install
 	ruff format --check .
 	ruff check .
 	mypy
-	shellcheck --shell=bash constructs/cdk_buildkit/host/*.sh .ci/run local/guest/shims/dnf local/virtual_machine/*.sh bench/*.sh
+	shellcheck --shell=bash constructs/cdk_buildkit/{host,runner}/*.sh .ci/run local/guest/shims/dnf local/virtual_machine/*.sh bench/*.sh
 	CDK_VALIDATION=false cdk synth --quiet
 	cfn-lint cdk.out/*.template.json
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import aws_cdk as cdk
 
-from cdk_buildkit import BuilderImages, CacheScope
+from cdk_buildkit import BuilderImages, CacheScope, Ec2BuilderFleet, EksBuilderFleet
 from stacks.builders import BuildersStack
 from stacks.cache import CacheStack
 from stacks.cluster import ClusterStack
@@ -14,6 +14,7 @@ from stacks.eks_builders import EksBuildersStack
 from stacks.network import NetworkStack
 from stacks.observability import ObservabilityStack
 from stacks.release import ReleaseStack
+from stacks.runners import RunnersStack
 
 
 def define_stacks(app: cdk.App, config: Config) -> None:
@@ -40,6 +41,7 @@ def define_stacks(app: cdk.App, config: Config) -> None:
             app, f"{deployment.name}-observability", description="Alarm topic of the BuildKit builders"
         ).alarm_topic
     )
+    builders: dict[str, Ec2BuilderFleet | EksBuilderFleet] = {}
     if on_ec2 := config.fleets_on("ec2"):
         release = ReleaseStack(
             app,
@@ -51,7 +53,7 @@ def define_stacks(app: cdk.App, config: Config) -> None:
             description="BuildKit for the builders to boot from",
         )
         for name, fleet in on_ec2.items():
-            BuildersStack(
+            builders[name] = BuildersStack(
                 app,
                 f"{deployment.name}-builders-{name}",
                 name=name,
@@ -63,7 +65,7 @@ def define_stacks(app: cdk.App, config: Config) -> None:
                 zone=network.zone,
                 caches=cache.buckets,
                 description=f"BuildKit builders of the fleet {name}",
-            )
+            ).fleet
     if on_eks := config.fleets_on("eks"):
         cluster = ClusterStack(
             app,
@@ -73,7 +75,7 @@ def define_stacks(app: cdk.App, config: Config) -> None:
             description="Cluster of the BuildKit builders",
         )
         for name, fleet in on_eks.items():
-            EksBuildersStack(
+            builders[name] = EksBuildersStack(
                 app,
                 f"{deployment.name}-builders-{name}",
                 name=name,
@@ -88,7 +90,17 @@ def define_stacks(app: cdk.App, config: Config) -> None:
                 zone=network.zone,
                 caches=cache.buckets,
                 description=f"BuildKit builders of the fleet {name}",
-            )
+            ).fleet
+    for name, runners in config.runners.items():
+        RunnersStack(
+            app,
+            f"{deployment.name}-runners-{name}",
+            config=runners,
+            tools=config.runner_tools,
+            builders=builders[runners.builder],
+            vpc=network.add_peer(name, runners.vpc) if runners.vpc else None,
+            description=f"GitHub runners {name}, for the BuildKit builders {runners.builder}",
+        )
     for key, value in deployment.tags.items():
         cdk.Tags.of(app).add(key, value)
 

@@ -34,6 +34,9 @@ class Vpc:
     def connect(self, pid: int, name: str) -> None:
         """Give the network namespace of a process an interface `eth0` on the bridge."""
         interface = f"veth-{name}"[:15]
+        # Of a builder that reboots the old one may still be there, and answer for its address: the kernel takes the
+        # network of a process down some time after its end.
+        subprocess.run(["ip", "link", "delete", interface], stderr=subprocess.DEVNULL, check=False)
         _run(f"ip link add {interface} type veth peer name eth0 netns {pid}")
         _run(f"ip link set {interface} master {_BRIDGE} up")
 

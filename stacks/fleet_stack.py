@@ -50,9 +50,7 @@ class FleetStack(Stack):
             alarm_topic = sns.Topic.from_topic_arn(self, "AlarmTopic", observability.alarm_topic_arn)
         BuilderObservability(self, "Observability", fleet=fleet, alarm_topic=alarm_topic)
         for client in config.clients:
-            fleet.connections.allow_default_port_from(
-                ec2.Peer.security_group_id(client) if client.startswith("sg-") else ec2.Peer.ipv4(client), "A client"
-            )
+            fleet.connections.allow_default_port_from(peer_of(client), "A client")
         CfnOutput(self, "WriteScope", value=config.cache.write, description="The cache scope that the fleet exports to")
         CfnOutput(
             self,
@@ -81,6 +79,11 @@ class FleetStack(Stack):
             value=f"tcp://{fleet.domain_name}:{architecture.port}",
             description=f"The endpoint in the VPC of a buildx remote builder for {architecture.platform}",
         )
+
+
+def peer_of(client: str) -> ec2.IPeer:
+    """Return the block or the security group that the setting names."""
+    return ec2.Peer.security_group_id(client) if client.startswith("sg-") else ec2.Peer.ipv4(client)
 
 
 def read_scopes_of(config: FleetConfig) -> list[CacheScope]:

@@ -14,7 +14,7 @@ class NetworkStack(Stack):
 
     def __init__(self, scope: Construct, id: str, *, config: NetworkConfig, description: str) -> None:  # noqa: A002
         super().__init__(scope, id, description=description)
-        self.vpc = self._given_vpc(config.vpc) if config.vpc else self._new_vpc(config)
+        self.vpc = self._given_vpc(config.vpc, "Vpc") if config.vpc else self._new_vpc(config)
         self.zone: route53.IPrivateHostedZone = (
             route53.PrivateHostedZone.from_private_hosted_zone_attributes(
                 self, "Zone", hosted_zone_id=config.hosted_zone_id, zone_name=config.zone_name
@@ -29,10 +29,17 @@ class NetworkStack(Stack):
                 {"CloudFormation-Validate::F0001": "All is given: `cdk deploy` leaves out a stack without resources."},
             )
 
-    def _given_vpc(self, config: VpcConfig) -> ec2.IVpc:
+    def add_peer(self, name: str, config: VpcConfig) -> ec2.IVpc:
+        """Return another VPC, from which a new zone's names are found too; a given zone is its owner's to associate."""
+        vpc = self._given_vpc(config, f"{name}Vpc")
+        if isinstance(self.zone, route53.PrivateHostedZone):
+            self.zone.add_vpc(vpc)
+        return vpc
+
+    def _given_vpc(self, config: VpcConfig, construct_id: str) -> ec2.IVpc:
         vpc = ec2.Vpc.from_vpc_attributes(
             self,
-            "Vpc",
+            construct_id,
             vpc_id=config.id,
             vpc_cidr_block=config.cidr,
             availability_zones=list(config.availability_zones),

@@ -15,14 +15,24 @@ from aws_cdk import Size
 
 from buildkit_ops.cache_expiration import CacheExpiration, expiration_margin_days
 from cdk_buildkit import BuilderCapacity, BuilderScaling, BuildKitRelease, StoreVolume
-from stacks.config import BuildkitConfig, CacheConfig, Config, FleetConfig, ScalingConfig, VolumeConfig, load_config
+from stacks.config import (
+    BuildkitConfig,
+    CacheConfig,
+    Config,
+    FleetConfig,
+    RunnerConfig,
+    ScalingConfig,
+    VolumeConfig,
+    load_config,
+)
 
 SHIPPED = Path(__file__).parent.parent / "builders.toml"
 LINES = SHIPPED.read_text().splitlines()
 
-COMMENTED_OUT = re.compile(r"# ((?P<name>\[[a-z_.]+\]|[a-z_]+)( = .+)?)")
+COMMENTED_OUT = re.compile(r"# ((?P<name>\[[a-z_.]+\]|[a-z_]+|sha256)( = .+)?)")
 SETTING = re.compile(r"(# )?[a-z_]+ = .+")  # no architecture: a digit is in the name of each
 
+TOOLS = ["[runner_tools.buildx]", "[runner_tools.ecr_credential_helper]", "version", "url", "sha256"]
 USED_TOGETHER = {
     "permissions_boundary": ["permissions_boundary"],
     "zone_name": ["zone_name"],
@@ -50,6 +60,12 @@ USED_TOGETHER = {
     "driver": ["[builders.main.kubernetes.driver]", "group", "max_builders", "timeout_minutes"],
     "client_namespaces": ["client_namespaces"],
     "egress": ["egress"],
+    "runner_tools": TOOLS,
+    "runners": [
+        *TOOLS,
+        "[runners.default]",
+        *(field.name for field in fields(RunnerConfig)),
+    ],
 }
 """For each optional setting, the commented lines that make it; in brackets, a table's heading."""
 
@@ -77,7 +93,11 @@ def settings(kind: type, prefix: str = "") -> dict[str, Any]:
     return {path: None if default is MISSING else default for path, default in found.items()}
 
 
-SETTINGS = settings(Config) | settings(FleetConfig, "builders.main.")
+SETTINGS = (
+    settings(Config)
+    | settings(FleetConfig, "builders.main.")
+    | dict.fromkeys(settings(RunnerConfig, "runners.default."))  # no fleet of runners is there by default
+)
 
 
 def has(document: Mapping[str, Any], path: str) -> bool:
@@ -166,3 +186,13 @@ def test_the_constructs_have_the_same_defaults() -> None:
         assert BuilderCapacity().instance_types_for(architecture) == instance_types
     assert StoreVolume().size.to_gibibytes() == Size.gibibytes(volume.size_gib).to_gibibytes()
     assert (StoreVolume().iops, StoreVolume().throughput) == (volume.iops, volume.throughput)
+
+
+def test_the_shown_settings_of_runners_that_have_a_default_show_it() -> None:
+    names = [name for names in USED_TOGETHER.values() for name in names]
+    shown = tomllib.loads(without_comment_signs(names))["runners"]["default"]
+    defaults = {field.name: field.default for field in fields(RunnerConfig)}
+
+    assert {name: shown[name] for name, default in defaults.items() if type(default) in (bool, int, str)} == {
+        name: default for name, default in defaults.items() if type(default) in (bool, int, str)
+    }

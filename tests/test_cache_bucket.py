@@ -249,3 +249,17 @@ def test_settings_of_a_new_bucket_beside_a_given_one_are_refused(
 
     with pytest.raises(ValueError, match=r"keeps its owner's lifecycle rules .*: leave those out"):
         CacheBucket(stack, "Cache", scopes=[MAIN], bucket=given, **settings)
+
+
+def test_a_bucket_knows_who_reads_a_scope(make_stack: Callable[[], cdk.Stack]) -> None:
+    stack = make_stack()
+    cache = CacheBucket(stack, "Cache", scopes=[MAIN, PULL_REQUESTS])
+    writer, reader = (
+        iam.Role(stack, name, assumed_by=iam.ServicePrincipal("ec2.amazonaws.com")) for name in ("Writer", "Reader")
+    )
+
+    cache.grant_read_write(MAIN, writer)
+    cache.grant_read(MAIN, reader)
+
+    assert cache.readers(MAIN) == (writer, reader)
+    assert cache.readers(PULL_REQUESTS) == ()

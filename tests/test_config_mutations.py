@@ -21,6 +21,7 @@ from cdk_buildkit.handlers.certificates.rotation import CertificateLives
 from cdk_buildkit.instance_types import instance_type_architecture
 from stacks.config import Config, ConfigError, load_config
 from stacks.fleet_stack import capacity_of, scaling_of
+from stacks.runners import compute_of, tools_of
 
 SHIPPED = (Path(__file__).parent.parent / "builders.toml").read_bytes()
 
@@ -64,9 +65,43 @@ EVERYTHING_SET: dict[str, Any] = {
         },
     },
     "observability": {"alarm_topic_arn": "arn:aws:sns:eu-west-1:111122223333:on-call", "log_retention_days": 90},
+    "runner_tools": {
+        "buildx": {"version": "v0.36.1", "sha256": {"arm64": "0" * 64}},
+        "ecr_credential_helper": {"version": "0.12.0", "sha256": {"arm64": "1" * 64}},
+    },
+    "runners": {
+        "default": {
+            "builder": "main",
+            "labels": ["buildkit", "default"],
+            "provider": "fargate",
+            "architecture": "arm64",
+            "cpu": 2048,
+            "memory_mib": 4096,
+            "warm": {"count": 2, "owner": "example"},
+            "webhook": {"access": "gateway", "cidrs": ["198.51.100.0/24"]},
+            "vpc": {
+                "id": "vpc-89abcdef",
+                "cidr": "10.1.0.0/16",
+                "availability_zones": ["eu-west-1a"],
+                "private_subnet_ids": ["subnet-cdef0123"],
+            },
+            "peers": ["sg-01234567"],
+        },
+    },
 }
 
-KEYS = [*EVERYTHING_SET, *EVERYTHING_SET["builders"]["main"], "arm64", "x86_64", "read", "write", "iops", "main", "id"]
+KEYS = [
+    *EVERYTHING_SET,
+    *EVERYTHING_SET["builders"]["main"],
+    *EVERYTHING_SET["runners"]["default"],
+    "arm64",
+    "x86_64",
+    "read",
+    "write",
+    "iops",
+    "main",
+    "id",
+]
 REFUSAL = re.compile(r'[A-Za-z0-9_."\\\[\]: -].*: got .+, allowed .+: .+')
 UNREADABLE = re.compile(
     r"(line \d+, column \d+: (not valid TOML: .+|not UTF-8|a number is too long to be read)"
@@ -212,6 +247,9 @@ def assert_sound(config: Config) -> None:
         for architecture in fleet.architectures:
             check_scaling(scaling_of(fleet.scaling), capacity_of(fleet, architecture), architecture)
         assert len(f"{name}.{config.network.zone_name}") <= 253
+    for runners in config.runners.values():
+        assert runners.builder in fleets
+        tools_of(config.runner_tools).check(compute_of(runners).architecture)
     assert set(config.buildkit.sha256) == set(config.architectures)
     assert set(config.cache.bucket_names) in (set(), set(config.architectures))
     assert not any(key.lower().startswith("aws:") for key in config.deployment.tags)

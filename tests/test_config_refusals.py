@@ -26,8 +26,139 @@ EKS_FLEET = f'{FLEET}compute = "eks"\n'
 REACHED = 'kubernetes = { client_namespaces = ["ci"] }\n'
 CLUSTER = '[kubernetes.cluster]\nname = "platform"\nsecurity_group_id = "sg-01234567"\n'
 EKS = f"{KUBERNETES}{EKS_FLEET}"
+SUMS = f'{{ x86_64 = "{DIGEST}" }}'
+TOOLS = (
+    f'[runner_tools]\nbuildx = {{ version = "v0.36.1", sha256 = {SUMS} }}\n'
+    f'ecr_credential_helper = {{ version = "0.12.0", sha256 = {SUMS} }}\n'
+)
+ONE_SUBNET = VPC.replace(', "subnet-89abcdef"', "")
+RUNNERS = f'{TOOLS}{FLEET}[runners.default]\nbuilder = "main"\n'
 
 REFUSALS = {
+    "runners without buildx": (
+        (
+            f'{FLEET}[runner_tools]\necr_credential_helper = {{ version = "0.12.0", sha256 = {SUMS} }}\n'
+            '[runners.default]\nbuilder = "main"\n'
+        ),
+        (
+            "runner_tools.buildx: got nothing, allowed a version and a SHA-256 for every architecture of runners, for "
+            "each image gets it pinned: look at its release, and take the sum that `curl -fsSL "
+            "https://github.com/docker/buildx/releases/download/<version>/buildx-<version>.linux-amd64 | sha256sum` "
+            "prints"
+        ),
+    ),
+    "runners of an architecture without a sum": (
+        TOOLS.replace(f'"0.12.0", sha256 = {SUMS}', f'"0.12.0", sha256 = {{ arm64 = "{DIGEST}" }}')
+        + f'{FLEET}[runners.default]\nbuilder = "main"\n',
+        (
+            "runner_tools.ecr_credential_helper.sha256.x86_64: got nothing, allowed a version and a SHA-256 for every "
+            "architecture of runners, for each image gets it pinned: look at its release, and take the sum that `curl "
+            "-fsSL https://amazon-ecr-credential-helper-releases.s3.us-east-2.amazonaws.com/0.12.0/linux-amd64/"
+            "docker-credential-ecr-login | sha256sum` prints"
+        ),
+    ),
+    "runners of no builders": (
+        f'{TOOLS}{FLEET}[runners.default]\nbuilder = "mian"\n',
+        ('runners.default.builder: got "mian", allowed the name of a fleet of builders (main): did you mean main?'),
+    ),
+    "runners that name no builders": (
+        f"{TOOLS}{FLEET}[runners.default]\n",
+        "runners.default.builder: got nothing, allowed a value, for it has no default here: add it",
+    ),
+    "runners beside pods without a load balancer": (
+        f'{TOOLS}{EKS}{REACHED}[runners.default]\nbuilder = "main"\n',
+        (
+            'runners.default.builder: got "main", allowed a fleet that clients in the VPC reach: set '
+            "builders.main.kubernetes.load_balancer = true"
+        ),
+    ),
+    "runners in another region": (
+        f"[network.vpc]{VPC}{RUNNERS}[runners.default.vpc]{VPC.replace('eu-west-1', 'us-west-2')}",
+        (
+            "runners.default.vpc.availability_zones: got us-west-2, allowed zones of eu-west-1, the builders' region, "
+            "for every build sends its files there: run the runners there, or deploy builders in their region"
+        ),
+    ),
+    "runners in a VPC whose subnets are too few": (
+        f"{RUNNERS}[runners.default.vpc]{ONE_SUBNET}",
+        (
+            "runners.default.vpc.private_subnet_ids: got 1, allowed as many as availability_zones (2): list one subnet "
+            "for each zone, in the same order"
+        ),
+    ),
+    "peers for runners in the builders' VPC": (
+        f'{RUNNERS}peers = ["10.1.0.0/16"]\n',
+        ("runners.default.peers: got a list, allowed none for runners in the builders' VPC, who are let in: remove it"),
+    ),
+    "a label with a space": (
+        f'{RUNNERS}labels = ["build kit"]\n',
+        (
+            'runners.default.labels[0]: got "build kit", allowed 1 to 64 letters, digits, dots, hyphens and '
+            "underscores: rename it, in GitHub too"
+        ),
+    ),
+    "labels that are all another's": (
+        f'{RUNNERS}[runners.pr]\nbuilder = "main"\nlabels = ["BuildKit", "pr"]\n',
+        (
+            "runners.default.labels: got buildkit, allowed a label that pr has not, or a job for pr starts a runner "
+            "here too, on the builders main: add for example default"
+        ),
+    ),
+    "runners on what there is not": (
+        f'{RUNNERS}provider = "lambda"\n',
+        'runners.default.provider: got "lambda", allowed ec2, fargate, codebuild: choose one of them',
+    ),
+    "spot capacity of CodeBuild": (
+        f'{RUNNERS}provider = "codebuild"\nspot = true\n',
+        "runners.default.spot: got true, allowed false on codebuild, which has no spot capacity: remove it",
+    ),
+    "a runner's instance type of another architecture": (
+        f'{RUNNERS}instance_type = "m7g.large"\n',
+        (
+            'runners.default.instance_type: got "m7g.large", which looks like arm64, allowed x86_64 types: take for '
+            "example m7i.large, or set architecture"
+        ),
+    ),
+    "memory that Fargate has not": (
+        f'{RUNNERS}provider = "fargate"\nmemory_mib = 512\n',
+        (
+            "runners.default.memory_mib: got 512, allowed with 1024 units of cpu 2048, 3072, 4096, 5120, 6144, 7168, "
+            "8192: change one of them"
+        ),
+    ),
+    "a disk that Fargate has not": (
+        f'{RUNNERS}provider = "fargate"\nstorage_gib = 300\n',
+        "runners.default.storage_gib: got 300, allowed at most 200 on fargate: lower it",
+    ),
+    "a webhook that nobody calls": (
+        f'{RUNNERS}webhook = {{ access = "none" }}\n',
+        'runners.default.webhook.access: got "none", allowed url, gateway, vpc: GitHub must reach it: take one',
+    ),
+    "a gateway for nobody": (
+        f'{RUNNERS}setup = {{ access = "gateway" }}\n',
+        (
+            "runners.default.setup.cidrs: got nothing, allowed the blocks that may call it, where access is gateway: "
+            'add them; GitHub\'s own are what `curl https://api.github.com/meta` lists under "hooks"'
+        ),
+    ),
+    "blocks of a function URL": (
+        f'{RUNNERS}setup = {{ cidrs = ["198.51.100.0/24"] }}\n',
+        (
+            "runners.default.setup.cidrs: got a list, allowed none where access is url: remove it, or take gateway or "
+            "vpc"
+        ),
+    ),
+    "a repository that is none of ECR": (
+        f'{RUNNERS}repositories = ["docker.io/app"]\n',
+        (
+            'runners.default.repositories[0]: got "docker.io/app", allowed an ECR repository\'s URI, '
+            "<account>.dkr.ecr.<region>.amazonaws.com/<name>: write it without https:// and without a tag"
+        ),
+    ),
+    "runners that are no table": (
+        f"runners = 3\n{FLEET}",
+        "runners: got 3, allowed tables of runners: add a table [runners.default]",
+    ),
     "a fleet on EKS without BuildKit's image": (
         f'[kubernetes]\naws_cli_image = "aws-cli@sha256:{DIGEST}"\n{EKS_FLEET}{REACHED}',
         (
@@ -159,7 +290,7 @@ REFUSALS = {
         f"[network]\n[cach]\n{FLEET}",
         (
             "cach: got an unknown key, allowed deployment, network, cache, buildkit, kubernetes, observability, "
-            "builders: did you mean cache?"
+            "builders, runner_tools, runners: did you mean cache?"
         ),
     ),
     "an unknown key with the nearest one": (

@@ -29,6 +29,7 @@ BUILDERS = {
     "existing-vpc": {"buildkit-builders-main": 2},
     "office-hours": {"buildkit-builders-main": 1, "buildkit-builders-pull-requests": 2},
     "one-architecture": {"buildkit-builders-main": 1},
+    "runners": {"buildkit-builders-main": 2, "buildkit-builders-pull-requests": 4},
     "spot": {"buildkit-builders-main": 4, "buildkit-builders-pull-requests": 4},
 }
 """Groups of builders in each stack of each example: Auto Scaling groups, two beside spot, or StatefulSets."""
@@ -77,7 +78,7 @@ def test_an_example_has_its_builders(examples: dict[str, cdk.App], name: str) ->
 
 def is_group(resource: Mapping[str, Any]) -> bool:
     """Tell whether a template's resource is of builders of one architecture."""
-    properties = resource["Properties"]
+    properties = resource.get("Properties", {})
     return "TargetGroupARNs" in properties or '\\"podManagementPolicy\\"' in json.dumps(properties.get("Manifest", ""))
 
 

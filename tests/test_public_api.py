@@ -109,6 +109,7 @@ PUBLIC = {
         "grant_read(scope: CacheScope, grantee: IGrantable) -> Grant",
         "grant_read_manifests(scope: CacheScope, grantee: IGrantable) -> Grant",
         "grant_read_write(scope: CacheScope, grantee: IGrantable) -> Grant",
+        "readers(scope: CacheScope) -> tuple[IPrincipal, ...]",
     ],
     "CacheExpiration": [
         "(*, blob_days: int = 30, manifest_days: int = 21, longest_build: timedelta = timedelta(seconds=3600))"
@@ -180,6 +181,40 @@ PUBLIC = {
         "grant_principal",
         "grant_wake(grantee: IGrantable) -> Grant",
         "services",
+    ],
+    "GithubRunnerFleet": [
+        (
+            "(scope: Construct, id: str, *, builders: Ec2BuilderFleet | EksBuilderFleet, tools: RunnerTools,"
+            " labels: Sequence[str] = ('buildkit',), runner_group: str | None = None, pull_requests: bool = "
+            "False, compute: Ec2Runners | FargateRunners | CodeBuildRunners | None = None, vpc: IVpc | None "
+            "= None, peers: Sequence[IPeer] = (), repositories: Sequence[IRepository] = (), registries: "
+            "Sequence[str] = (), idle_timeout: Duration = <Duration>, webhook_access: LambdaAccess | None = "
+            "None, setup_access: LambdaAccess | None = None, enterprise_server: str | None = None)"
+        ),
+    ],
+    "Ec2Runners": [
+        "(*, instance_type: str = 'm7i.large', storage: Size = <Size>, spot: bool = False)",
+        "architecture",
+    ],
+    "FargateRunners": [
+        (
+            "(*, architecture: Architecture = <Architecture.X86_64: 'x86_64'>, cpu: int = 1024, memory: Size"
+            " = <Size>, storage: Size = <Size>, spot: bool = False)"
+        ),
+    ],
+    "CodeBuildRunners": [
+        (
+            "(*, architecture: Architecture = <Architecture.X86_64: 'x86_64'>, compute_type: str = 'small', "
+            "timeout: Duration = <Duration>)"
+        ),
+    ],
+    "PinnedTool": [
+        "(*, version: str, url: str, sha256: Mapping[Architecture, str])",
+        "program_url(architecture: Architecture) -> str",
+    ],
+    "RunnerTools": [
+        "(*, buildx: PinnedTool, ecr_credential_helper: PinnedTool)",
+        "check(architecture: Architecture) -> None",
     ],
     "ExistingCluster": ["(*, name: str, security_group_id: str, auto_mode: bool = True)"],
     "PodResources": ["(*, cpu: float = 7.0, memory: Size = <Size>)", "cpu_quantity", "memory_quantity"],

@@ -19,6 +19,7 @@ from cdk_buildkit.ec2_builder_fleet import Ec2BuilderFleet
 from cdk_buildkit.eks_builder_fleet import EksBuilderFleet
 from cdk_buildkit.existing_cluster import ExistingCluster
 from cdk_buildkit.function_alarm import FunctionAlarm
+from cdk_buildkit.github_runner_fleet import GithubRunnerFleet
 from cdk_buildkit.keda_operator import KedaOperator
 from cdk_buildkit.keda_release import KedaRelease
 from cdk_buildkit.observability import BuilderObservability
@@ -26,6 +27,8 @@ from cdk_buildkit.pod_resources import PodResources, PodStore
 from cdk_buildkit.pod_scaling import PodScaling
 from cdk_buildkit.pod_waker import PodWaker
 from cdk_buildkit.release_bucket import ReleaseBucket
+from cdk_buildkit.runner_compute import CodeBuildRunners, Ec2Runners, FargateRunners
+from cdk_buildkit.runner_tools import PinnedTool, RunnerTools
 from cdk_buildkit.store_volume import StoreVolume
 from cdk_buildkit.warm_pool import WarmPool
 
@@ -47,17 +50,23 @@ __all__ = [
     "CacheOptions",
     "CacheScope",
     "CapacitySchedule",
+    "CodeBuildRunners",
     "Ec2BuilderFleet",
+    "Ec2Runners",
     "EksBuilderFleet",
     "ExistingCluster",
+    "FargateRunners",
     "FunctionAlarm",
+    "GithubRunnerFleet",
     "KedaOperator",
     "KedaRelease",
+    "PinnedTool",
     "PodResources",
     "PodScaling",
     "PodStore",
     "PodWaker",
     "ReleaseBucket",
+    "RunnerTools",
     "StoreVolume",
     "WarmPool",
     "cache_name",

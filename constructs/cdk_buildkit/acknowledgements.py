@@ -33,6 +33,14 @@ def acknowledge_managed_policies(construct: IConstruct, reason: str) -> None:
     construct.node.add_validation(_ManagedPoliciesAcknowledgement(construct, reason))
 
 
+def acknowledge_wildcards(construct: IConstruct, reason: str) -> None:
+    """Answer the findings that policies in a construct have wildcards: the ones that they have.
+
+    For what others make. What is made here names each wildcard that it needs.
+    """
+    construct.node.add_validation(_WildcardsAcknowledgement(construct, reason))
+
+
 @jsii.implements(IValidation)
 class _ManagedPoliciesAcknowledgement:
     """Acknowledges at validation: a finding's id holds the policy's ARN as the template will have it."""
@@ -52,6 +60,27 @@ class _ManagedPoliciesAcknowledgement:
 
 
 @jsii.implements(IValidation)
+class _WildcardsAcknowledgement:
+    """Acknowledges at validation: a finding's id holds the action or the ARN as the template will have it."""
+
+    def __init__(self, construct: IConstruct, reason: str) -> None:
+        self._construct = construct
+        self._reason = reason
+
+    @jsii.member(jsii_name="validate")
+    def validate(self) -> list[str]:
+        stack = Stack.of(self._construct)
+        for policy in self._construct.node.find_all():
+            if isinstance(policy, iam.CfnPolicy):
+                for statement in stack.resolve(policy.policy_document)["Statement"]:
+                    for kind in ("Action", "Resource"):
+                        for value in _listed(statement.get(kind, [])):
+                            if "*" in _flat(value):
+                                acknowledge(policy, f"IAM5[{kind}::{_flat(value)}]", self._reason)
+        return []
+
+
+@jsii.implements(IValidation)
 class _ObjectsAcknowledgement:
     """Acknowledges at validation: the finding's id holds the ARN as the template will have it."""
 
@@ -67,11 +96,17 @@ class _ObjectsAcknowledgement:
         return []
 
 
-def _flat(value: Any) -> str:  # noqa: ANN401 - a part of a template
+def _listed(value: Any) -> list[Any]:  # noqa: ANN401 - a part of a template
+    return value if isinstance(value, list) else [value]
+
+
+def _flat(value: Any) -> str:  # noqa: ANN401, PLR0911 - a part of a template; a return for each function
     """Write a value of a template as cdk-nag does in a finding's id."""
     match value:
         case str():
-            return value
+            return value.replace("${", "<").replace("}", ">")  # as it stands in Fn::Sub
+        case {"Fn::Sub": str(text)}:
+            return _flat(text)
         case {"Fn::Join": [str(delimiter), [*items]]}:
             return delimiter.join(map(_flat, items))
         case {"Fn::GetAtt": [resource, attribute]}:

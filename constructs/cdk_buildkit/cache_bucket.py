@@ -59,6 +59,7 @@ class CacheBucket(Construct):
                 "`expiration` or `removal_policy`: leave those out, and set the rules where the bucket is made"
             )
         self.scopes = tuple(scopes)
+        self._readers: dict[CacheScope, list[iam.IPrincipal]] = {each: [] for each in scopes}
         self.encryption_key = encryption_key
         self.bucket = bucket or self._create_bucket(expiration or CacheExpiration(), removal_policy)
 
@@ -68,7 +69,9 @@ class CacheBucket(Construct):
         Raises:
             ValueError: The bucket does not hold the scope.
         """
-        return self._grant(scope, grantee, ["s3:GetObject"], ["kms:Decrypt"])
+        grant = self._grant(scope, grantee, ["s3:GetObject"], ["kms:Decrypt"])
+        self._readers[scope].append(grantee.grant_principal)
+        return grant
 
     def grant_read_write(self, scope: CacheScope, grantee: iam.IGrantable) -> iam.Grant:
         """Let a builder import from a scope and export to it. It cannot delete: only the lifecycle rules do.
@@ -76,12 +79,18 @@ class CacheBucket(Construct):
         Raises:
             ValueError: The bucket does not hold the scope.
         """
-        return self._grant(
+        grant = self._grant(
             scope,
             grantee,
             ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"],
             ["kms:Decrypt", "kms:GenerateDataKey"],
         )
+        self._readers[scope].append(grantee.grant_principal)
+        return grant
+
+    def readers(self, scope: CacheScope) -> tuple[iam.IPrincipal, ...]:
+        """Who was granted to import from a scope so far, those that export to it too among them."""
+        return tuple(self._readers[scope])
 
     def grant_read_manifests(self, scope: CacheScope, grantee: iam.IGrantable) -> iam.Grant:
         """Let a principal see which caches a scope has, and read no layer.

@@ -103,6 +103,8 @@ class Ec2BuilderFleet(Construct):
     ) -> None:
         super().__init__(scope, id)
         self.architectures = tuple(caches)
+        self.caches = dict(caches)
+        self.write = write
         self._capacities = {each: BuilderCapacity() for each in caches} | dict(capacities or {})
         if not caches or set(self._capacities) > set(caches):
             raise ValueError(
@@ -110,7 +112,7 @@ class Ec2BuilderFleet(Construct):
                 f"{[each.value for each in caches]}, capacities for {[each.value for each in capacities or {}]}: "
                 "give a CacheBucket for each architecture"
             )
-        self._vpc = vpc
+        self.vpc = vpc
         self._releases = releases or ReleaseBucket(self, "Releases", architectures=self.architectures)
         self.scaling = scaling or BuilderScaling()
         self._store_volume = store_volume or StoreVolume()
@@ -247,7 +249,7 @@ class Ec2BuilderFleet(Construct):
         builders = BuilderGroup(
             self,
             f"{architecture.construct_id}Builders",
-            vpc=self._vpc,
+            vpc=self.vpc,
             architecture=architecture,
             launch_template=launch_template,
             capacity=capacity,

@@ -113,6 +113,9 @@ class EksBuilderFleet(Construct):
     ) -> None:
         super().__init__(scope, id)
         self.architectures = tuple(caches)
+        self.caches = dict(caches)
+        self.write = write
+        self.vpc = cluster.vpc
         self.cluster = cluster
         self.namespace = namespace or f"buildkit-{record_name}"
         self.scaling = scaling or BuilderScaling()

@@ -3,6 +3,7 @@
 from stacks.config.kubernetes_settings import ClusterConfig, DriverConfig, KedaConfig, KubernetesConfig, PodsConfig
 from stacks.config.load import load_config
 from stacks.config.problems import ConfigError
+from stacks.config.runner_settings import AccessConfig, RunnerConfig, RunnerToolsConfig
 from stacks.config.scaling_settings import ScalingConfig
 from stacks.config.settings import (
     BuildkitConfig,
@@ -14,11 +15,12 @@ from stacks.config.settings import (
     ObservabilityConfig,
     ScopesConfig,
     VolumeConfig,
-    VpcConfig,
     architectures_in_use,
 )
+from stacks.config.vpc_settings import VpcConfig
 
 __all__ = [
+    "AccessConfig",
     "BuildkitConfig",
     "CacheConfig",
     "ClusterConfig",
@@ -32,6 +34,8 @@ __all__ = [
     "NetworkConfig",
     "ObservabilityConfig",
     "PodsConfig",
+    "RunnerConfig",
+    "RunnerToolsConfig",
     "ScalingConfig",
     "ScopesConfig",
     "VolumeConfig",

@@ -12,6 +12,8 @@ from stacks.config.document import read_document, shown
 from stacks.config.kubernetes_rules import kubernetes_problems
 from stacks.config.kubernetes_settings import KubernetesConfig
 from stacks.config.problems import ConfigError, KeyPath, Problem, RefusalError
+from stacks.config.runner_rules import runner_problems
+from stacks.config.runner_settings import RunnerConfig, RunnerToolsConfig
 from stacks.config.settings import (
     BuildkitConfig,
     CacheConfig,
@@ -63,7 +65,9 @@ class _Reading:
         buildkit = self._settings(self._document.get("buildkit", {}), BuildkitConfig, ("buildkit",))
         kubernetes = self._settings(self._document.get("kubernetes", {}), KubernetesConfig, ("kubernetes",))
         observability = self._settings(self._document.get("observability", {}), ObservabilityConfig, ("observability",))
+        tools = self._settings(self._document.get("runner_tools", {}), RunnerToolsConfig, ("runner_tools",))
         builders = self._fleets()
+        runners = self._runners()
         if network:
             self.problems += rules.network_problems(network)
         if cache:
@@ -73,7 +77,13 @@ class _Reading:
             self.problems += rules.buildkit_problems(buildkit, builders)
         if kubernetes:
             self.problems += kubernetes_problems(kubernetes, network, builders)
-        if self.problems or not (deployment and network and cache and buildkit and kubernetes and observability):
+        tables = self._document.get("builders")
+        if network and tools and isinstance(tables, dict) and len(builders) == len(tables):
+            # A fleet that could not be read may be the one that runners build on.
+            self.problems += runner_problems(runners, tools, network, builders)
+        if self.problems or not (
+            deployment and network and cache and buildkit and kubernetes and observability and tools
+        ):
             return None
         used = architectures_in_use(builders)
         return Config(
@@ -84,6 +94,8 @@ class _Reading:
             kubernetes=kubernetes,
             observability=observability,
             builders=builders,
+            runner_tools=tools,
+            runners=runners,
         )
 
     def _fleets(self) -> dict[str, FleetConfig]:
@@ -108,6 +120,24 @@ class _Reading:
             # A fleet that could not be read may be the one that writes the scope.
             self.problems += rules.reader_problems(fleets)
         return fleets
+
+    def _runners(self) -> dict[str, RunnerConfig]:
+        path = ("runners",)
+        tables = self._document.get("runners", {})
+        if not isinstance(tables, dict):
+            self._refuse(path, RefusalError(tables, "tables of runners", "add a table [runners.default]"))
+            return {}
+        runners = {}
+        for name, table in tables.items():
+            try:
+                check_name(name)
+            except RefusalError as error:
+                self._refuse((*path, name), error)
+                continue
+            runner = self._settings(table, RunnerConfig, (*path, name))
+            if runner:
+                runners[name] = runner
+        return runners
 
     def _settings(self, value: object, kind: type[_Settings], path: KeyPath) -> _Settings | None:
         settings, problems = structure(value, kind, path)

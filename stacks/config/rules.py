@@ -20,9 +20,9 @@ from stacks.config.settings import (
     FleetConfig,
     NetworkConfig,
     VolumeConfig,
-    VpcConfig,
     architectures_in_use,
 )
+from stacks.config.vpc_settings import VpcConfig
 
 SUBNET_PREFIX = 24
 """Prefix length of a new VPC's public subnets, and of its private ones at the least."""
@@ -31,7 +31,7 @@ SUBNET_PREFIX = 24
 def network_problems(network: NetworkConfig) -> Iterator[Problem]:
     """Check a new VPC's size, or that an existing one's zones and subnets fit together."""
     if network.vpc:
-        yield from _vpc_problems(network.vpc)
+        yield from vpc_problems(("network", "vpc"), network.vpc)
         return
     # A public and a private subnet in every zone.
     most = SUBNET_PREFIX - math.ceil(math.log2(2 * network.max_azs))
@@ -44,8 +44,8 @@ def network_problems(network: NetworkConfig) -> Iterator[Problem]:
         )
 
 
-def _vpc_problems(vpc: VpcConfig) -> Iterator[Problem]:
-    path = ("network", "vpc")
+def vpc_problems(path: KeyPath, vpc: VpcConfig) -> Iterator[Problem]:
+    """Check that an existing VPC's zones and subnets fit together."""
     zones, subnets = len(vpc.availability_zones), len(vpc.private_subnet_ids)
     if zones != subnets:
         yield refused(

@@ -15,12 +15,12 @@ from cdk_buildkit import (
 from cdk_buildkit.handlers.certificates.rotation import LONGEST_LIFE, SHORTEST_LIFE, CertificateLives
 from cdk_buildkit.instance_types import DEFAULT_INSTANCE_TYPES
 from stacks.config.kubernetes_settings import KubernetesConfig, PodsConfig
+from stacks.config.runner_settings import RunnerConfig, RunnerToolsConfig
 from stacks.config.scaling_settings import ScalingConfig
 from stacks.config.tags import Tags
 from stacks.config.values import (
     AlarmTopicArn,
     AmiId,
-    AvailabilityZone,
     BootstrapQualifier,
     BucketName,
     Capacity,
@@ -37,11 +37,10 @@ from stacks.config.values import (
     PermissionsBoundary,
     ReleaseUrl,
     Sha256,
-    SubnetId,
     Version,
-    VpcId,
     between,
 )
+from stacks.config.vpc_settings import VpcConfig
 
 _RELEASE = BuildKitRelease()
 _CAPACITY = BuilderCapacity()
@@ -67,23 +66,6 @@ class DeploymentConfig:
     tags: Tags = field(default_factory=dict)
     permissions_boundary: PermissionsBoundary | None = None
     bootstrap_qualifier: BootstrapQualifier = "hnb659fds"
-
-
-@dataclass(frozen=True, kw_only=True)
-class VpcConfig:
-    """A VPC that exists, named by ids: nothing is looked up.
-
-    Args:
-        id: The VPC's id.
-        cidr: Its IPv4 block.
-        availability_zones: The zones of the subnets, each once, of one region.
-        private_subnet_ids: One subnet for each of the zones, in their order, with a route to the internet and to S3.
-    """
-
-    id: VpcId
-    cidr: Cidr
-    availability_zones: tuple[AvailabilityZone, ...]
-    private_subnet_ids: tuple[SubnetId, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,6 +235,8 @@ class Config:
         kubernetes: The cluster of the builders on EKS, and what they run.
         observability: What operators see.
         builders: The fleets by name; there is at least one.
+        runner_tools: What the images of the runners have.
+        runners: The fleets of GitHub runners by name.
     """
 
     deployment: DeploymentConfig
@@ -262,6 +246,8 @@ class Config:
     kubernetes: KubernetesConfig
     observability: ObservabilityConfig
     builders: Mapping[str, FleetConfig]
+    runner_tools: RunnerToolsConfig = field(default_factory=RunnerToolsConfig)
+    runners: Mapping[str, RunnerConfig] = field(default_factory=dict)
 
     @property
     def architectures(self) -> tuple[Architecture, ...]:

@@ -10,6 +10,7 @@ from cdk_buildkit import PodStore
 from cdk_buildkit.builder_cluster import KUBERNETES_VERSIONS
 from cdk_buildkit.builder_images import EXAMPLE_IMAGES, IMAGE_ALLOWED, how_to_find_digest, is_pinned
 from cdk_buildkit.builder_logs import RETENTION_DAYS
+from cdk_buildkit.github_runner_fleet import is_runner_name
 from cdk_buildkit.instance_types import instance_type_architecture
 from stacks.config.problems import RefusalError, listing, suggestion
 
@@ -155,6 +156,16 @@ def check_instance_type(value: str) -> None:
         )
 
 
+def check_runner_name(value: str) -> None:
+    """Require a label or a runner group whose characters no shell takes apart."""
+    if not is_runner_name(value):
+        raise RefusalError(
+            value,
+            "1 to 64 letters, digits, dots, hyphens and underscores",
+            "rename it, in GitHub too",
+        )
+
+
 def check_release_url(value: str) -> None:
     """Require an https URL with the placeholders that tell the archives apart, and no other, and without a secret."""
     scheme, _, rest = value.partition("//")
@@ -199,6 +210,20 @@ ClientPeer = Annotated[str, check_client]
 DnsName = Annotated[str, check_dns_name]
 InstanceType = Annotated[str, check_instance_type]
 ReleaseUrl = Annotated[str, check_release_url]
+RunnerName = Annotated[str, check_runner_name]
+GithubName = Annotated[
+    str,
+    matching("[A-Za-z0-9._-]{1,100}", "a name in GitHub, 1 to 100 letters, digits, dots, hyphens, _", "write it alone"),
+]
+Access = Annotated[str, one_of("url", "gateway", "vpc", "none")]
+EcrRepository = Annotated[
+    str,
+    matching(
+        rf"[0-9]{{12}}\.dkr\.ecr\.{_REGION}\.amazonaws\.com(\.cn)?/[a-z0-9]+([._/-]+[a-z0-9]+)*",
+        "an ECR repository's URI, <account>.dkr.ecr.<region>.amazonaws.com/<name>",
+        "write it without https:// and without a tag",
+    ),
+]
 Compute = Annotated[str, one_of("ec2", "eks")]
 Store = Annotated[str, one_of(*PodStore)]
 KubernetesVersion = Annotated[str, one_of(*KUBERNETES_VERSIONS)]
@@ -342,6 +367,9 @@ BucketName = Annotated[
 Version = Annotated[
     str,
     matching(r"v[0-9]{1,4}(\.[0-9]{1,4}){2}(-rc[0-9]{1,3})?", "a release's tag", "write it as v0.31.2"),
+]
+ToolVersion = Annotated[
+    str, matching(r"v?[0-9]{1,4}(\.[0-9]{1,4}){2}", "a release's whole version", "write it as its release is called")
 ]
 Sha256 = Annotated[
     str,
