@@ -140,7 +140,8 @@ def test_a_job_fetches_the_client_certificate_and_wakes_the_builders(
     }
 
     assert granted["secretsmanager:GetSecretValue"] == "<FleetCertificatesClient>"
-    assert granted["lambda:InvokeFunction"] == ["<FleetWakerFunction.Arn>", "<FleetWakerFunction.Arn>:*"]
+    functions = ("<FleetCacheNamesFunction.Arn>", "<FleetWakerFunction.Arn>")
+    assert set(granted["lambda:InvokeFunction"]) == {name for each in functions for name in (each, f"{each}:*")}
 
 
 def test_a_job_pushes_to_the_given_repositories_alone(template: Template) -> None:
