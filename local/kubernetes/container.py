@@ -54,7 +54,11 @@ class Container:
             link.parent.mkdir(parents=True, exist_ok=True)
             link.unlink(missing_ok=True)
             link.symlink_to(target)
-        bundle = {**specification, "root": {**specification["root"], "path": str(self._root)}}
+        bundle = {
+            **specification,
+            "root": {**specification["root"], "path": str(self._root)},
+            "mounts": [*specification["mounts"], *map(_as_it_is, image.kept)],
+        }
         (directory / "config.json").write_text(json.dumps(bundle))
         with log.open("ab") as output:
             self._process = subprocess.Popen(
@@ -143,3 +147,7 @@ def node_capabilities() -> int:
     """Return this machine's capabilities, a bit for each."""
     lines = dict(line.split(":\t") for line in Path("/proc/self/status").read_text().splitlines())
     return int(lines["CapEff"], 16)
+
+
+def _as_it_is(path: str) -> dict[str, Any]:
+    return {"type": "bind", "source": path, "destination": path, "options": ["rbind", "ro"]}

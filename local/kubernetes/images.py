@@ -35,6 +35,7 @@ class ContainerImage:
         root: The directory that a container's root file system begins as.
         links: What is in it besides: symbolic links, each with its target.
         hidden: Directories that are empty in it, whatever the root has there.
+        kept: Directories of this machine that are in it nevertheless, and whatever a pod mounts above them.
         entrypoint: What a container runs when it is not told otherwise.
         command: The arguments of that.
         environment: Variables of its containers.
@@ -44,6 +45,7 @@ class ContainerImage:
     root: Path
     links: Mapping[str, str] = field(default_factory=dict)
     hidden: Sequence[str] = ()
+    kept: Sequence[str] = ()
     entrypoint: Sequence[str]
     command: Sequence[str] = ()
     environment: Mapping[str, str]
@@ -79,8 +81,8 @@ class Images:
             return ContainerImage(
                 root=Path("/"),
                 links={"usr/local/bin/aws": str(aws)},
-                # But for a checkout that is below /tmp.
-                hidden=[path for path in _TEMPORARY if not aws.is_relative_to(f"/{path}")],
+                hidden=_TEMPORARY,
+                kept=[sys.prefix],  # the tool's, which may be in a checkout below /tmp
                 entrypoint=["/usr/local/bin/aws"],
                 environment={"PATH": _PATH},
                 directory="/tmp",  # noqa: S108 - /aws there, which is as empty
