@@ -6,8 +6,9 @@ import pytest
 import yaml
 
 from cdk_buildkit.kubernetes_manifest import MANIFESTS, KubernetesManifest
+from tests.kubernetes_templates import VALUES
 
-FILES = sorted(path.stem for path in MANIFESTS.glob("*.yaml"))
+FILES = sorted(path.stem for path in MANIFESTS.glob("*.yaml") if path.stem not in VALUES)
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -111,20 +111,17 @@ def test_a_client_of_another_fleet_is_not_let_in(pod: Pod, pod_deployment: Deplo
         (tmp_path / name).write_text(pod_deployment.client_certificate(fleet)[name])
     files = {"cacert": "ca.crt", "cert": "tls.crt", "key": "tls.key"}
 
-    asked = subprocess.run(
-        [
-            *("buildctl", f"--addr=tcp://{pod.endpoint}", "--timeout=5"),
-            f"--tlsservername={pod_deployment.domain_name(FLEET)}",
-            *(f"--tls{option}={tmp_path / file}" for option, file in files.items()),
-            *("debug", "workers"),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [
+        *("buildctl", f"--addr=tcp://{pod.endpoint}", "--timeout=5"),
+        f"--tlsservername={pod_deployment.domain_name(FLEET)}",
+        *(f"--tls{option}={tmp_path / file}" for option, file in files.items()),
+        *("debug", "workers"),
+    ]
+    # A client that writes before it reads loses the daemon's reason at times: its connection is then merely broken.
+    asked = [subprocess.run(command, capture_output=True, text=True, check=False) for _ in range(10)]
 
-    assert asked.returncode
-    assert "tls" in asked.stderr
+    assert all(each.returncode for each in asked)
+    assert any("tls" in each.stderr for each in asked)
 
 
 def test_the_certificate_is_in_memory_and_the_stores_file_system_has_none(pod: Pod) -> None:
