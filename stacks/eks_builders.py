@@ -63,6 +63,7 @@ class EksBuildersStack(FleetStack):
             certificates=self.add_certificates(name, config, zone),
             capacities={architecture: capacity_of(config, architecture) for architecture in config.architectures},
             scaling=scaling_of(config.scaling),
+            instance_families=pods.instance_families,
             resources=PodResources(cpu=pods.cpu, memory=Size.gibibytes(pods.memory_gib)),
             store=PodStore(pods.store),
             store_volume=store_volume_of(config),

@@ -60,6 +60,7 @@ USED_TOGETHER = {
     "driver": ["[builders.main.kubernetes.driver]", "group", "max_builders", "timeout_minutes"],
     "client_namespaces": ["client_namespaces"],
     "egress": ["egress"],
+    "instance_families": ["instance_families"],
     "runner_tools": TOOLS,
     "runners": [
         *TOOLS,

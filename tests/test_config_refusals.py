@@ -223,6 +223,20 @@ REFUSALS = {
             "kubernetes.load_balancer = true, or remove them"
         ),
     ),
+    "a family with a size": (
+        f'{EKS}kubernetes = {{ client_namespaces = ["ci"], instance_families = ["c7gd.large"] }}\n',
+        (
+            'builders.main.kubernetes.instance_families[0]: got "c7gd.large", allowed an instance family for Linux: '
+            "write it without a size, for example c7gd"
+        ),
+    ),
+    "families of one architecture alone": (
+        f'{EKS}kubernetes = {{ client_namespaces = ["ci"], instance_families = ["c7gd"] }}\n',
+        (
+            "builders.main.kubernetes.instance_families: got c7gd, allowed at least one of each architecture of the "
+            "fleet, arm64, x86_64, and no other: name for example c7gd for arm64, c6id for x86_64"
+        ),
+    ),
     "an AMI of pods": (
         f'{EKS}{REACHED}ami = {{ arm64 = "ami-01234567" }}\n',
         "builders.main.ami: got an AMI, allowed none where compute is eks: EKS chooses its nodes': remove it",

@@ -390,7 +390,7 @@ def test_a_share_of_spot_builders_is_on_demand(pull_requests: Objects) -> None:
     }
     assert shares == {
         "NodePool/buildkit-pull-requests-arm64-on-demand": (["on-demand"], ["0"]),
-        "NodePool/buildkit-pull-requests-arm64-spot": (["spot"], ["1", "2", "3", "4"]),
+        "NodePool/buildkit-pull-requests-arm64-spot": (["spot", "on-demand"], ["1", "2", "3", "4"]),
     }
     pod = pull_requests["StatefulSet/builder-arm64"]["spec"]["template"]["spec"]
     spread = {each["topologyKey"]: each["whenUnsatisfiable"] for each in pod["topologySpreadConstraints"]}
@@ -627,6 +627,20 @@ REFUSALS: Mapping[str, tuple[dict[str, Any], str]] = {
             "ExistingCluster with auto_mode=False and nodes of your own"
         ),
     ),
+    "families of another architecture": (
+        {"instance_families": ["c7gd", "c6id"]},
+        (
+            "instance families are of the fleet's architectures, at least one of each; got c7gd, c6id for arm64: name "
+            "for example c7gd for arm64, c6id for x86_64"
+        ),
+    ),
+    "families without Auto Mode": (
+        {"auto_mode": False, "instance_families": ["c7gd"]},
+        (
+            "instance_families is for EKS Auto Mode, which makes the nodes; got some for a cluster without it: leave "
+            "them out, its nodes are its owner's"
+        ),
+    ),
     "an AMI": (
         {"capacities": {Architecture.ARM64: BuilderCapacity(ami_id="ami-0123456789abcdef0")}},
         "EKS chooses its nodes' AMI; got an ami_id: leave it out",
@@ -670,6 +684,31 @@ def test_a_fleet_refuses(stack: cdk.Stack, what: str) -> None:
         fleet(stack, **settings)
 
     assert str(refusal.value) == words
+
+
+def test_nodes_are_of_any_size_of_the_families_that_are_named(stack: cdk.Stack, readable: Callable[[Any], Any]) -> None:
+    fleet(stack, instance_families=["c7gd", "m7gd"], resources=PodResources(cpu=3))
+
+    pool = applied(Template.from_stack(stack), readable)["NodePool/buildkit-main-arm64"]["spec"]
+    requirements = {each["key"]: each["values"] for each in pool["template"]["spec"]["requirements"]}
+    assert requirements["eks.amazonaws.com/instance-family"] == ["c7gd", "m7gd"]
+    assert "node.kubernetes.io/instance-type" not in requirements
+    assert pool["limits"] == {"cpu": str(9 * 8)}
+
+
+@pytest.mark.parametrize(("fallback", "types"), [(True, ["spot", "on-demand"]), (False, ["spot"])])
+def test_what_spot_capacity_has_not_may_be_on_demand(
+    stack: cdk.Stack,
+    readable: Callable[[Any], Any],
+    fallback: bool,  # noqa: FBT001 - a parameter
+    types: list[str],
+) -> None:
+    capacities = {Architecture.ARM64: BuilderCapacity(spot=True)}
+    fleet(stack, capacities=capacities, scaling=BuilderScaling(on_demand_fallback=fallback))
+
+    pool = applied(Template.from_stack(stack), readable)["NodePool/buildkit-main-arm64"]["spec"]
+    requirements = {each["key"]: each["values"] for each in pool["template"]["spec"]["requirements"]}
+    assert requirements["karpenter.sh/capacity-type"] == types
 
 
 def test_a_fleet_refuses_certificates_for_another_name(stack: cdk.Stack) -> None:

@@ -171,10 +171,10 @@ PUBLIC = {
             "KedaOperator | None = None, read: Sequence[CacheScope] = (), namespace: str | None = None, "
             "client_namespaces: Sequence[str] = (), load_balancer: bool = False, egress: Sequence[str] = (), "
             "certificates: BuilderCertificates | None = None, capacities: Mapping[Architecture, BuilderCapacity] "
-            "| None = None, scaling: BuilderScaling | None = None, resources: PodResources | None = None, store: "
-            "PodStore = <PodStore.VOLUME: 'volume'>, store_volume: StoreVolume | None = None, longest_build: "
-            "timedelta = timedelta(seconds=3600), max_node_lifetime: Duration = <Duration>, user_namespaces: bool"
-            " = False)"
+            "| None = None, scaling: BuilderScaling | None = None, instance_families: Sequence[str] = (), resources: "
+            "PodResources | None = None, store: PodStore = <PodStore.VOLUME: 'volume'>, store_volume: StoreVolume "
+            "| None = None, longest_build: timedelta = timedelta(seconds=3600), max_node_lifetime: Duration = "
+            "<Duration>, user_namespaces: bool = False)"
         ),
         "connections",
         "grant_connect(grantee: IGrantable) -> Grant",

@@ -1,6 +1,7 @@
 """The nodes of a fleet of pods, which EKS Auto Mode makes and ends."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from fractions import Fraction
 
@@ -14,7 +15,7 @@ from cdk_buildkit.acknowledgements import acknowledge_managed_policies
 from cdk_buildkit.builder_capacity import BuilderCapacity
 from cdk_buildkit.builder_cluster import SUBNETS, BuilderCluster
 from cdk_buildkit.builder_scaling import BuilderScaling
-from cdk_buildkit.instance_types import vcpus
+from cdk_buildkit.instance_types import instance_family_architecture, vcpus
 from cdk_buildkit.kubernetes_manifest import KubernetesManifest
 
 FLEET_LABEL = "cdk-buildkit/fleet"
@@ -26,6 +27,10 @@ LONGEST_NODE_LIFETIME = timedelta(days=21)
 
 CAPACITY_LABEL = "cdk-buildkit/capacity"
 """A label of nodes, whose values builders are spread over evenly where a share of them is on demand."""
+
+FAMILY_LABEL = "eks.amazonaws.com/instance-family"
+"""A label of EKS Auto Mode's nodes
+(https://docs.aws.amazon.com/eks/latest/userguide/create-node-pool.html)."""
 
 DISK_WITHOUT_STORE = Size.gibibytes(80)
 """A node's disk for images and logs, as EKS Auto Mode has it by itself."""
@@ -42,14 +47,17 @@ class BuilderNodePool(Construct):
         cluster: The cluster, with Auto Mode.
         namespace: The fleet's namespace, which names its nodes.
         capacities: Instance types of each architecture, and whether they are on spot capacity.
-        scaling: The share of spot capacity that is on demand.
+        scaling: The share of spot capacity that is on demand, and whether what spot capacity has not is too.
+        instance_families: Families of which nodes may be of any size, in place of the instance types. Default: none.
+        cpu: Processors that a builder asks for.
         store_size: The size of a builder's store where that is on its node's disk. Default: it is on a volume.
         max_node_lifetime: The age at which a node is replaced.
         drain: The longest that one builder takes to drain.
 
     Raises:
         ValueError: The lifetime is longer than `LONGEST_NODE_LIFETIME`, a number of builders on demand is asked for,
-            or a share that is no multiple of a tenth, a quarter or a third.
+            or a share that is no multiple of a tenth, a quarter or a third; or an architecture has no family, where
+            there are some, or a family no architecture.
     """
 
     def __init__(
@@ -61,6 +69,8 @@ class BuilderNodePool(Construct):
         namespace: str,
         capacities: Mapping[Architecture, BuilderCapacity],
         scaling: BuilderScaling,
+        instance_families: Sequence[str],
+        cpu: float,
         store_size: Size | None,
         max_node_lifetime: timedelta,
         drain: timedelta,
@@ -71,6 +81,9 @@ class BuilderNodePool(Construct):
                 f"a node of EKS Auto Mode lives for {LONGEST_NODE_LIFETIME.days} days at most; got a lifetime of "
                 f"{max_node_lifetime / timedelta(days=1):g} days: lower it"
             )
+        check_instance_families(instance_families, list(capacities))
+        self._families = instance_families
+        self._cpu = cpu
         self._cluster = cluster
         self._namespace = namespace
         self._store_size = store_size
@@ -135,14 +148,16 @@ class BuilderNodePool(Construct):
     ) -> list[KubernetesManifest]:
         name = f"{self._namespace}-{architecture.kubernetes_name}"
         if not capacity.spot:
-            return [self._pool(name, architecture, capacity, "on-demand", ())]
+            return [self._pool(name, architecture, capacity, ["on-demand"], ())]
         on_demand, shares = capacity_shares(scaling.on_demand_base_capacity, scaling.on_demand_percentage)
         values = [str(number) for number in range(shares)]
+        # Of both Karpenter takes spot, as long as there is some: https://karpenter.sh/docs/concepts/nodepools/
+        spot = ["spot", *(["on-demand"] if scaling.on_demand_fallback else [])]
         if not on_demand:
-            return [self._pool(name, architecture, capacity, "spot", ())]
+            return [self._pool(name, architecture, capacity, spot, ())]
         return [
-            self._pool(f"{name}-on-demand", architecture, capacity, "on-demand", values[:on_demand]),
-            self._pool(f"{name}-spot", architecture, capacity, "spot", values[on_demand:]),
+            self._pool(f"{name}-on-demand", architecture, capacity, ["on-demand"], values[:on_demand]),
+            self._pool(f"{name}-spot", architecture, capacity, spot, values[on_demand:]),
         ]
 
     def _pool(
@@ -150,10 +165,11 @@ class BuilderNodePool(Construct):
         name: str,
         architecture: Architecture,
         capacity: BuilderCapacity,
-        capacity_type: str,
-        shares: tuple[str, ...] | list[str],
+        capacity_types: Sequence[str],
+        shares: Sequence[str],
     ) -> KubernetesManifest:
         types = capacity.instance_types_for(architecture)
+        families = [each for each in self._families if instance_family_architecture(each) is architecture]
         manifest = KubernetesManifest("node-pool")
         manifest.set("metadata/name", name)
         template = "spec/template/spec"
@@ -167,8 +183,12 @@ class BuilderNodePool(Construct):
             (*requirements.split("/")[:-1], "requirements[node.kubernetes.io/instance-type]", "values"), list(types)
         )
         manifest.set(
-            (*requirements.split("/")[:-1], "requirements[karpenter.sh/capacity-type]", "values"), [capacity_type]
+            (*requirements.split("/")[:-1], "requirements[karpenter.sh/capacity-type]", "values"), list(capacity_types)
         )
+        if families:
+            of_types = (*requirements.split("/")[:-1], "requirements[node.kubernetes.io/instance-type]")
+            manifest.set((*of_types, "values"), families)
+            manifest.set((*of_types, "key"), FAMILY_LABEL)
         if shares:
             manifest.document["spec"]["template"]["spec"]["requirements"].append(
                 {"key": CAPACITY_LABEL, "operator": "In", "values": list(shares)}
@@ -177,8 +197,26 @@ class BuilderNodePool(Construct):
         manifest.set(f"{template}/expireAfter", hours(self._max_node_lifetime))
         manifest.set(f"{template}/terminationGracePeriod", hours(2 * self._drain))
         # One more than there are builders: a builder that is replaced may need a node before another has gone.
-        manifest.set("spec/limits/cpu", str((capacity.max_capacity + 1) * max(map(vcpus, types))))
+        # Of a family it has the smallest size with room for what a builder asks for: less than twice that and a little.
+        most = math.ceil(2 * self._cpu) + 2 if families else max(map(vcpus, types))
+        manifest.set("spec/limits/cpu", str((capacity.max_capacity + 1) * most))
         return manifest
+
+
+def check_instance_families(families: Sequence[str], architectures: Sequence[Architecture]) -> None:
+    """Refuse families that are none, or are not of a fleet's architectures, each of which needs one.
+
+    Raises:
+        ValueError: They do not fit.
+    """
+    if not families:
+        return
+    found = {each: instance_family_architecture(each) for each in families}
+    if set(found.values()) != set(architectures):
+        raise ValueError(
+            "instance families are of the fleet's architectures, at least one of each; got "
+            f"{', '.join(families)} for {', '.join(architectures)}: name for example c7gd for arm64, c6id for x86_64"
+        )
 
 
 def capacity_shares(on_demand_base_capacity: int, on_demand_percentage: int) -> tuple[int, int]:

@@ -68,6 +68,8 @@ class EksBuilderFleet(Construct):
             new ones.
         capacities: Capacity and instance types of each architecture. Default: `BuilderCapacity()` for each.
         scaling: How the builders come and go. Default: `BuilderScaling()`.
+        instance_families: Families of which nodes may be of any size, in place of the capacities' instance types. On
+            EKS Auto Mode only. Default: none.
         resources: What a builder asks of its node. Default: `PodResources()`.
         store: Where a builder keeps its store.
         store_volume: The store's volume; on the node's own disk, its size. Default: `StoreVolume()`.
@@ -104,6 +106,7 @@ class EksBuilderFleet(Construct):
         certificates: BuilderCertificates | None = None,
         capacities: Mapping[Architecture, BuilderCapacity] | None = None,
         scaling: BuilderScaling | None = None,
+        instance_families: Sequence[str] = (),
         resources: PodResources | None = None,
         store: PodStore = PodStore.VOLUME,
         store_volume: StoreVolume | None = None,
@@ -127,6 +130,12 @@ class EksBuilderFleet(Construct):
                 "user_namespaces is for an existing cluster without EKS Auto Mode: its nodes allow no user namespaces "
                 "(https://github.com/aws/containers-roadmap/issues/2797); got it with Auto Mode: leave it out, or give "
                 "an ExistingCluster with auto_mode=False and nodes of your own"
+            )
+
+        if instance_families and not cluster.auto_mode:
+            raise ValueError(
+                "instance_families is for EKS Auto Mode, which makes the nodes; got some for a cluster without it: "
+                "leave them out, its nodes are its owner's"
             )
 
         self._load_balancer = (
@@ -175,7 +184,7 @@ class EksBuilderFleet(Construct):
         )
         self._admit_load_balancer()
 
-        volume = store_volume or StoreVolume()
+        volume, resources = store_volume or StoreVolume(), resources or PodResources()
         self._node_pool = (
             BuilderNodePool(
                 self,
@@ -184,6 +193,8 @@ class EksBuilderFleet(Construct):
                 namespace=self.namespace,
                 capacities=self.capacities,
                 scaling=self.scaling,
+                instance_families=instance_families,
+                cpu=resources.cpu,
                 store_size=volume.size if store is PodStore.EPHEMERAL else None,
                 max_node_lifetime=timedelta(seconds=max_node_lifetime.to_seconds()),
                 drain=drain_time(longest_build),
@@ -199,7 +210,7 @@ class EksBuilderFleet(Construct):
         self._settings = PodSettings(
             namespace=self.namespace,
             images=images,
-            resources=resources or PodResources(),
+            resources=resources,
             store=store,
             store_volume=volume,
             storage_class=self.namespace,

@@ -35,6 +35,11 @@ def instance_type_architecture(name: str) -> Architecture | None:
     return Architecture.ARM64 if graviton else Architecture.X86_64
 
 
+def instance_family_architecture(name: str) -> Architecture | None:
+    """Tell a family's architecture, of `c7gd` for example, or None where the name is not of a family for Linux."""
+    return instance_type_architecture(f"{name}.large") if "." not in name else None
+
+
 def has_instance_store(name: str) -> bool:
     """Tell whether an instance type surely has local NVMe.
 

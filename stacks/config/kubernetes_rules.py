@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 
 from cdk_buildkit.builder_images import EXAMPLE_IMAGES, IMAGE_ALLOWED, how_to_find_digest
-from cdk_buildkit.builder_node_pool import LONGEST_NODE_LIFETIME, capacity_shares
+from cdk_buildkit.builder_node_pool import LONGEST_NODE_LIFETIME, capacity_shares, check_instance_families
 from cdk_buildkit.pod_scaling import LONGEST_IDLE_TIMEOUT
 from stacks.config.kubernetes_settings import KubernetesConfig
-from stacks.config.problems import KeyPath, Problem, refused
+from stacks.config.problems import KeyPath, Problem, listing, refused
 from stacks.config.settings import FleetConfig, NetworkConfig
 
 
@@ -102,6 +102,23 @@ def _node_problems(path: KeyPath, fleet: FleetConfig, *, auto_mode: bool) -> Ite
             "true",
             "false on EKS Auto Mode, whose nodes allow no user namespaces (aws/containers-roadmap#2797)",
             "remove it, or give a [kubernetes.cluster] with auto_mode = false whose nodes allow them",
+        )
+    families = fleet.kubernetes.instance_families
+    if families and not auto_mode:
+        yield refused(
+            (*path, "kubernetes", "instance_families"),
+            "families",
+            "none on a cluster without EKS Auto Mode, whose nodes are its owner's",
+            "remove them",
+        )
+    try:
+        check_instance_families(families, fleet.architectures)
+    except ValueError:
+        yield refused(
+            (*path, "kubernetes", "instance_families"),
+            listing(families),
+            f"at least one of each architecture of the fleet, {listing(fleet.architectures)}, and no other",
+            "name for example c7gd for arm64, c6id for x86_64",
         )
     longest = LONGEST_NODE_LIFETIME.days
     if auto_mode and fleet.max_instance_lifetime_days > longest:

@@ -14,6 +14,7 @@ from stacks.config.values import (
     GroupName,
     ImageDigest,
     ImageRegistry,
+    InstanceFamily,
     KedaVersion,
     KubernetesVersion,
     NamespaceName,
@@ -114,6 +115,7 @@ class PodsConfig:
         load_balancer: Have a load balancer and the fleet's name in DNS, for clients in the VPC.
         egress: Private IPv4 blocks that builders and steps reach beside the internet. Default: none.
         store: Where a builder keeps its store.
+        instance_families: Instance families whose every size will do, in place of the fleet's instance types.
         cpu: Processors that a builder asks for.
         memory_gib: GiB of memory that a builder gets.
         user_namespaces: Run the pods in user namespaces.
@@ -125,6 +127,7 @@ class PodsConfig:
     load_balancer: bool = False
     egress: tuple[PrivateBlock, ...] = ()
     store: Store = PodStore.VOLUME.value
+    instance_families: tuple[InstanceFamily, ...] = ()
     cpu: Annotated[float, between(0.5, 1000)] = _RESOURCES.cpu
     memory_gib: Annotated[int, between(1, 32768)] = int(_RESOURCES.memory.to_gibibytes())
     user_namespaces: bool = False

@@ -11,7 +11,7 @@ from cdk_buildkit.builder_cluster import KUBERNETES_VERSIONS
 from cdk_buildkit.builder_images import EXAMPLE_IMAGES, IMAGE_ALLOWED, how_to_find_digest, is_pinned
 from cdk_buildkit.builder_logs import RETENTION_DAYS
 from cdk_buildkit.github_runner_fleet import is_runner_name
-from cdk_buildkit.instance_types import instance_type_architecture
+from cdk_buildkit.instance_types import instance_family_architecture, instance_type_architecture
 from stacks.config.problems import RefusalError, listing, suggestion
 
 RUN_STEP_NETWORK = ipaddress.IPv4Network("10.10.0.0/16")
@@ -156,6 +156,12 @@ def check_instance_type(value: str) -> None:
         )
 
 
+def check_instance_family(value: str) -> None:
+    """Require the name of an instance family that Linux runs on."""
+    if not instance_family_architecture(value):
+        raise RefusalError(value, "an instance family for Linux", "write it without a size, for example c7gd")
+
+
 def check_runner_name(value: str) -> None:
     """Require a label or a runner group whose characters no shell takes apart."""
     if not is_runner_name(value):
@@ -208,6 +214,7 @@ Name = Annotated[str, check_name]
 Cidr = Annotated[str, check_vpc_cidr]
 ClientPeer = Annotated[str, check_client]
 DnsName = Annotated[str, check_dns_name]
+InstanceFamily = Annotated[str, check_instance_family]
 InstanceType = Annotated[str, check_instance_type]
 ReleaseUrl = Annotated[str, check_release_url]
 RunnerName = Annotated[str, check_runner_name]
