@@ -139,8 +139,7 @@ class Report:
 
     def _failures_of_replacement(self) -> Iterator[str]:
         replacement = self.replacement
-        # A build is a connection; of one build of buildx two have been seen.
-        if replacement.builds_under_drain < 1:
+        if replacement.builds_under_drain != 1:
             yield f"a builder was to drain under 1 build, and did under {replacement.builds_under_drain}"
         if replacement.hook_answer not in ("CONTINUE", None):
             yield f"the drained builder answered its hook with {replacement.hook_answer}"
