@@ -55,6 +55,7 @@ class Account:
         if not self._session.region_name:
             raise ToolError(NO_REGION)
         self.region: str = self._session.region_name
+        self.profile = profile
 
     def stack_outputs(self, stack: str) -> dict[str, str]:
         """Return the outputs of a stack.

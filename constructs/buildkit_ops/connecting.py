@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from buildkit_ops.account import Account
 from buildkit_ops.architecture import Architecture
 from buildkit_ops.buildx import Buildx
-from buildkit_ops.connection import Connections, check_builder_name
+from buildkit_ops.connection import Connections, Origin, check_builder_name
 from buildkit_ops.fleet_outputs import FleetOutputs
 from buildkit_ops.reachability import wait_until_let_in
 from buildkit_ops.waiting import Tell, wait_for_builders
@@ -70,20 +71,17 @@ def connect(
     certificate = account.client_certificate(fleet.certificate_secret)
     if wish.builder in connections.names():
         disconnect(wish.builder, connections=connections)
-    directory = connections.add(wish.builder, stack=stack, certificate=certificate)
+    origin = Origin(
+        stack=stack,
+        region=account.region,
+        profile=account.profile,
+        architectures=tuple(endpoints),
+        in_cluster=wish.in_cluster,
+    )
+    directory = connections.add(wish.builder, origin, certificate)
     made = False
     try:
-        if wish.waiting_jobs:
-            jobs = {each.value: wish.waiting_jobs for each in endpoints}
-            wait_for_builders(
-                lambda: account.invoke(
-                    fleet.wake_function, {"waiting_jobs": jobs}, what="wake the fleet", grant="grant_wake"
-                ),
-                minutes=wish.minutes,
-                tell=tell,
-            )
-        for endpoint in endpoints.values():
-            wait_until_let_in(endpoint, fleet.server_name, directory, tell=tell)
+        _wake_and_wait(account, fleet, wish, directory, tell)
         tell(f"making the builder {wish.builder}")
         buildx.create(wish.builder, endpoints, server_name=fleet.server_name, certificate=directory)
         made = True
@@ -106,6 +104,21 @@ def connect(
     )
 
 
+def wait_again(account: Account, builder: str, *, minutes: float, connections: Connections, tell: Tell) -> None:
+    """Wake the fleet of a builder that is connected, and wait until it lets this machine in, as connecting does.
+
+    The builder and its certificate stay as they are: another build may be using them.
+
+    Raises:
+        ToolError: Something is in the way.
+    """
+    origin = connections.origin(builder)
+    tell(f"describing the stack {origin.stack}")
+    fleet = FleetOutputs.read(origin.stack, account.stack_outputs(origin.stack), in_cluster=origin.in_cluster)
+    wish = Wish(builder=builder, architectures=origin.architectures, minutes=minutes)
+    _wake_and_wait(account, fleet, wish, connections.directory(builder), tell)
+
+
 def disconnect(builder: str, *, connections: Connections) -> None:
     """Remove a builder and its certificate. The certificate goes even when buildx fails, or is gone.
 
@@ -116,3 +129,18 @@ def disconnect(builder: str, *, connections: Connections) -> None:
         Buildx.find().remove(builder)
     finally:
         connections.remove(builder)
+
+
+def _wake_and_wait(account: Account, fleet: FleetOutputs, wish: Wish, certificate: Path, tell: Tell) -> None:
+    endpoints = fleet.only(wish.architectures)
+    if wish.waiting_jobs:
+        jobs = {each.value: wish.waiting_jobs for each in endpoints}
+        wait_for_builders(
+            lambda: account.invoke(
+                fleet.wake_function, {"waiting_jobs": jobs}, what="wake the fleet", grant="grant_wake"
+            ),
+            minutes=wish.minutes,
+            tell=tell,
+        )
+    for endpoint in endpoints.values():
+        wait_until_let_in(endpoint, fleet.server_name, certificate, tell=tell)

@@ -56,6 +56,11 @@ ONE_ARCHITECTURE = Failure(
     words="a cache in a registry is one architecture's, for the last export of a tag wins; got {given}: pass one "
     "--architecture, and build each in a command of its own",
 )
+NO_COMMAND = Failure(
+    code="no-command",
+    exit_code=2,
+    words="`{command}` cannot be run: {reason}; write the build's own command after `--`",
+)
 NO_CREDENTIALS = Failure(
     code="no-credentials",
     exit_code=3,
@@ -150,6 +155,17 @@ NOT_CONNECTED = Failure(
 )
 SEVERAL_CONNECTED = Failure(
     code="several-connected", exit_code=7, words="{connected} are connected here; say which with --builder"
+)
+NOTHING_CONNECTED = Failure(
+    code="nothing-connected",
+    exit_code=7,
+    words="no fleet is connected here, so none can be woken when a build loses its builder; run `cdk-buildkit connect "
+    "STACK` first",
+)
+UNREADABLE_STATE = Failure(
+    code="unreadable-state",
+    exit_code=7,
+    words="{path} does not say what is connected; run `cdk-buildkit connect STACK` again",
 )
 UNWRITABLE_STATE = Failure(
     code="unwritable-state",
