@@ -182,8 +182,7 @@ def connected(scene: Scene) -> str:
 def test_connect_wakes_a_fleet_at_zero_waits_for_it_and_a_build_runs(scene: Scene, connected: str) -> None:
     lines = connected.splitlines()
 
-    assert any(line.startswith(f"{ARCHITECTURE}: ") for line in lines)
-    assert any(line.startswith("waiting for tcp://") for line in lines)
+    assert f"{ARCHITECTURE}: 0 builders in service, 1 coming" in lines
     assert lines[-1] == "connected: docker buildx build --builder fleet ..."
     assert "RUN echo client" in scene.machine.build([])
 
@@ -292,7 +291,7 @@ def test_an_export_without_s3_costs_the_build_nothing_but_the_export(scene: Scen
         done = scene.machine.run(TOOL, "retry", *command)
 
     assert done.returncode == 0, done.stderr
-    assert "error writing manifest blob" in done.stderr
+    assert " > exporting cache to Amazon S3:" in done.stderr  # with what was wrong with it
     assert "cdk-buildkit:" not in done.stderr
     assert scene.machine.flags("export")["imports"] is None
 
@@ -328,7 +327,9 @@ def test_s3_that_goes_away_between_the_import_and_a_layer_fails_the_build_which_
             said = read(build)
 
     assert exported.returncode == 0
-    assert (build.returncode, said) == (1, "")
+    assert build.returncode == 1
+    assert "connection refused" in said.splitlines()[-1]
+    assert "cdk-buildkit:" not in said
 
 
 def test_a_secret_that_may_not_be_read_is_named_and_nothing_is_changed(scene: Scene, connected: str) -> None:
