@@ -300,6 +300,7 @@ def test_the_certificate_is_private_whatever_the_umask(desk: Desk) -> None:
         "profile": "team",
         "architectures": ["arm64", "x86_64"],
         "in_cluster": False,
+        "through_ssm": False,
     }
 
 

@@ -132,7 +132,7 @@ def connected(tmp_path: Path) -> dict[str, str]:
     directory = tmp_path / "state" / "cdk-buildkit" / "fleet"
     directory.mkdir(parents=True)
     origin = {"stack": "builders", "region": "eu-west-1", "profile": "nobody", "architectures": ["arm64"]}
-    (directory / "connection.json").write_text(json.dumps(origin | {"in_cluster": False}))
+    (directory / "connection.json").write_text(json.dumps(origin | {"in_cluster": False, "through_ssm": False}))
     return {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state"), "AWS_CONFIG_FILE": "/dev/null"}
 
 

@@ -48,6 +48,9 @@ def connect(
     waiting_jobs: Annotated[int, typer.Option(min=0, help="Wake it for so many of each; 0: do not wake it.")] = 1,
     timeout: Annotated[float, typer.Option(min=0, help="Minutes to wait for builders.")] = 10,
     in_cluster: Annotated[bool, typer.Option("--in-cluster", help="Reach the services of the cluster.")] = False,
+    through_ssm: Annotated[
+        bool, typer.Option("--through-ssm", help="Reach builders through Session Manager, from outside the VPC.")
+    ] = False,
     use: Annotated[bool, typer.Option("--use", help="Make it buildx's default.")] = False,
     region: Region = None,
     profile: Profile = None,
@@ -64,6 +67,7 @@ def connect(
                 waiting_jobs=waiting_jobs,
                 minutes=timeout,
                 in_cluster=in_cluster,
+                through_ssm=through_ssm,
                 use=use,
             ),
             buildx=Buildx.find(),

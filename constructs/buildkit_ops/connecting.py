@@ -2,14 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 from buildkit_ops.account import Account
 from buildkit_ops.architecture import Architecture
 from buildkit_ops.buildx import Buildx
 from buildkit_ops.connection import Connections, Origin, check_builder_name
+from buildkit_ops.failures import THROUGH_SSM, ToolError
 from buildkit_ops.fleet_outputs import FleetOutputs
+from buildkit_ops.port_forward import check_plugin
 from buildkit_ops.reachability import wait_until_let_in
+from buildkit_ops.session_manager import SessionManager
 from buildkit_ops.waiting import Tell, wait_for_builders
 
 
@@ -42,6 +45,7 @@ class Wish:
         waiting_jobs: For how many jobs of each architecture the fleet is woken; 0: it is not woken.
         minutes: How long to wait for builders.
         in_cluster: Reach the services of the cluster.
+        through_ssm: Reach an instance of each architecture through Session Manager, from outside the VPC.
         use: Make it buildx's default.
     """
 
@@ -50,6 +54,7 @@ class Wish:
     waiting_jobs: int = 1
     minutes: float = 10
     in_cluster: bool = False
+    through_ssm: bool = False
     use: bool = False
 
 
@@ -64,6 +69,10 @@ def connect(
         ToolError: Something is in the way.
     """
     check_builder_name(wish.builder)
+    if wish.through_ssm:
+        if wish.in_cluster or not wish.waiting_jobs:
+            raise ToolError(THROUGH_SSM, given="--in-cluster" if wish.in_cluster else "--waiting-jobs 0")
+        check_plugin()
     tell(f"describing the stack {stack}")
     fleet = FleetOutputs.read(stack, account.stack_outputs(stack), in_cluster=wish.in_cluster)
     endpoints = fleet.only(wish.architectures)
@@ -77,11 +86,12 @@ def connect(
         profile=account.profile,
         architectures=tuple(endpoints),
         in_cluster=wish.in_cluster,
+        through_ssm=wish.through_ssm,
     )
     directory = connections.add(wish.builder, origin, certificate)
     made = False
     try:
-        _wake_and_wait(account, fleet, wish, directory, tell)
+        endpoints = _wake_and_wait(account, fleet, wish, connections, tell)
         tell(f"making the builder {wish.builder}")
         buildx.create(wish.builder, endpoints, server_name=fleet.server_name, certificate=directory)
         made = True
@@ -93,7 +103,7 @@ def connect(
             if made:
                 buildx.remove(wish.builder)
         finally:
-            connections.remove(wish.builder)
+            _forget(wish.builder, connections)
         raise
     return Connection(
         builder=wish.builder,
@@ -115,32 +125,55 @@ def wait_again(account: Account, builder: str, *, minutes: float, connections: C
     origin = connections.origin(builder)
     tell(f"describing the stack {origin.stack}")
     fleet = FleetOutputs.read(origin.stack, account.stack_outputs(origin.stack), in_cluster=origin.in_cluster)
-    wish = Wish(builder=builder, architectures=origin.architectures, minutes=minutes)
-    _wake_and_wait(account, fleet, wish, connections.directory(builder), tell)
+    wish = Wish(builder=builder, architectures=origin.architectures, minutes=minutes, through_ssm=origin.through_ssm)
+    _wake_and_wait(account, fleet, wish, connections, tell)
 
 
 def disconnect(builder: str, *, connections: Connections) -> None:
-    """Remove a builder and its certificate. The certificate goes even when buildx fails, or is gone.
+    """Remove a builder, its sessions and its certificate, which goes even when buildx fails, or is gone.
 
     Raises:
-        ToolError: buildx failed.
+        ToolError: buildx failed, or AWS did not end a session.
     """
     try:
         Buildx.find().remove(builder)
     finally:
-        connections.remove(builder)
+        _forget(builder, connections)
 
 
-def _wake_and_wait(account: Account, fleet: FleetOutputs, wish: Wish, certificate: Path, tell: Tell) -> None:
-    endpoints = fleet.only(wish.architectures)
+def _wake_and_wait(
+    account: Account, fleet: FleetOutputs, wish: Wish, connections: Connections, tell: Tell
+) -> dict[Architecture, str]:
+    """Return where a builder of each architecture has let this machine in."""
+    endpoints, certificate = fleet.only(wish.architectures), connections.directory(wish.builder)
+    answers: Mapping[str, Mapping[str, Any]] = {}
     if wish.waiting_jobs:
         jobs = {each.value: wish.waiting_jobs for each in endpoints}
-        wait_for_builders(
+        answers = wait_for_builders(
             lambda: account.invoke(
                 fleet.wake_function, {"waiting_jobs": jobs}, what="wake the fleet", grant="grant_wake"
             ),
             minutes=wish.minutes,
             tell=tell,
         )
+    if wish.through_ssm:
+        builders = {each: tuple(answers[each].get("builders", ())) for each in endpoints}
+        return SessionManager(account, fleet, wish.builder, connections).reach(builders, tell=tell)
     for endpoint in endpoints.values():
         wait_until_let_in(endpoint, fleet.server_name, certificate, tell=tell)
+    return endpoints
+
+
+def _forget(builder: str, connections: Connections) -> None:
+    """Take away what a connection has left, its sessions too."""
+    try:
+        forwards = connections.forwards(builder)
+        for forward in forwards.values():
+            forward.end()
+        if forwards:
+            origin = connections.origin(builder)
+            account = Account(region=origin.region, profile=origin.profile)
+            for forward in forwards.values():
+                account.end_session(forward.session)
+    finally:
+        connections.remove(builder)

@@ -17,9 +17,11 @@ from buildkit_ops.failures import (
     UNWRITABLE_STATE,
     ToolError,
 )
+from buildkit_ops.port_forward import PortForward
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
 _FILE = "connection.json"
+_FORWARDS = "forwards.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,7 @@ class Origin:
         profile: The profile of AWS. None: the environment's.
         architectures: Those that are connected.
         in_cluster: Whether the services of the cluster are reached.
+        through_ssm: Whether builders are reached through Session Manager.
     """
 
     stack: str
@@ -39,6 +42,7 @@ class Origin:
     profile: str | None
     architectures: tuple[Architecture, ...]
     in_cluster: bool
+    through_ssm: bool
 
 
 class Connections:
@@ -87,6 +91,25 @@ class Connections:
             return Origin(**(saved | {"architectures": tuple(map(Architecture, saved["architectures"]))}))
         except (OSError, ValueError, TypeError, KeyError):
             raise ToolError(UNREADABLE_STATE, path=path) from None
+
+    def forwards(self, builder: str) -> dict[Architecture, PortForward]:
+        """Return the ports that are forwarded for a builder.
+
+        Raises:
+            ToolError: That is not readable.
+        """
+        path = self.directory(builder) / _FORWARDS
+        try:
+            saved = json.loads(path.read_text()) if path.exists() else {}
+            return {Architecture(each): PortForward(**forward) for each, forward in saved.items()}
+        except (OSError, ValueError, TypeError, AttributeError):
+            raise ToolError(UNREADABLE_STATE, path=path) from None
+
+    def keep_forwards(self, builder: str, forwards: Mapping[Architecture, PortForward]) -> None:
+        """Remember the ports that are forwarded for a builder."""
+        path = self.directory(builder) / _FORWARDS
+        path.touch(mode=0o600)
+        path.write_text(json.dumps({each: asdict(forward) for each, forward in forwards.items()}))
 
     def add(self, builder: str, origin: Origin, certificate: Mapping[str, str]) -> Path:
         """Write a certificate into a directory that only its owner can enter, and return the directory.

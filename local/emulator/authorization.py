@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from moto.iam.access_control import PermissionResult
 from moto.s3.models import FakeBucket, s3_backends
 
+from local.emulator import sessions
 from local.emulator.aws import ACCOUNT, REGION
 from local.emulator.errors import NotEmulatedError, Refusal
 from local.emulator.policy import Context, Decision, decide
@@ -67,6 +68,9 @@ def authorize(request: AwsRequest, environ: Environ) -> Principal:
     if request.service == "s3":
         for action, resource in s3_actions(request, environ):
             _check(principal, action, resource, context)
+    elif request.service == "ssm" and request.action in sessions.SESSION_ACTIONS:
+        for resource, keys in sessions.checks(request):
+            _check(principal, f"ssm:{request.action}", resource, context | dict(keys))
     elif request.action:
         context |= _resource_tags(request)
         _check(principal, f"{request.service}:{request.action}", resource_of(request), context)
