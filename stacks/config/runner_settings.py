@@ -8,19 +8,15 @@ from buildkit_ops.architecture import Architecture
 from cdk_buildkit import CodeBuildRunners, Ec2Runners, FargateRunners
 from cdk_buildkit.runner_compute import COMPUTE_TYPES, FARGATE_MEMORY
 from cdk_buildkit.runner_tools import BUILDX_URL, ECR_CREDENTIAL_HELPER_URL
+from stacks.config.runner_values import Access, EcrRepository, GithubName, RunnerName, ToolVersion
 from stacks.config.values import (
-    Access,
     ClientPeer,
     DnsName,
-    EcrRepository,
-    GithubName,
     InstanceType,
     Name,
     PublicBlock,
     ReleaseUrl,
-    RunnerName,
     Sha256,
-    ToolVersion,
     between,
     one_of,
     one_of_numbers,
