@@ -18,6 +18,7 @@ from cdk_buildkit.runner_compute import Ec2Runners, RunnerCompute
 from cdk_buildkit.runner_findings import acknowledge_engine, acknowledge_engine_policies
 from cdk_buildkit.runner_providers import RunnerPlacement, add_providers
 from cdk_buildkit.runner_tools import RunnerTools, tools_component
+from cdk_buildkit.scope_readers import other_readers
 
 BuilderFleet = Ec2BuilderFleet | EksBuilderFleet
 """A fleet of builders, whatever it runs on."""
@@ -84,6 +85,7 @@ class GithubRunnerFleet(Construct):
         _check_place(Stack.of(self), vpc, builders, peers)
         self.builders = builders
         self.labels = tuple(labels)
+        self.pull_requests = pull_requests
 
         others = {each.node.path for each in Stack.of(self).node.children}
         security_group = ec2.SecurityGroup(self, "SecurityGroup", vpc=vpc, description="GitHub runners")
@@ -119,7 +121,7 @@ class GithubRunnerFleet(Construct):
             if each.node.path not in others:
                 acknowledge_engine_policies(each)
         if not runner_group:
-            self.node.add_validation(_GroupWarning(self, pull_requests=pull_requests))
+            self.node.add_validation(_GroupWarning(self))
 
     def _bind(
         self, security_group: ec2.SecurityGroup, peers: Sequence[ec2.IPeer], repositories: Sequence[ecr.IRepository]
@@ -195,16 +197,14 @@ def _check_place(stack: Stack, vpc: ec2.IVpc, builders: BuilderFleet, peers: Seq
 class _GroupWarning:
     """Warns at validation: who reads the scope may be granted after the runners are made."""
 
-    def __init__(self, runners: GithubRunnerFleet, *, pull_requests: bool) -> None:
+    def __init__(self, runners: GithubRunnerFleet) -> None:
         self._runners = runners
-        self._pull_requests = pull_requests
 
     @jsii.member(jsii_name="validate")
     def validate(self) -> list[str]:
         builders = self._runners.builders
-        readers = {_name(each) for cache in builders.caches.values() for each in cache.readers(builders.write)}
-        others = sorted(readers - {_name(builders.role)})
-        if not others and self._pull_requests:
+        others = other_readers(builders)
+        if not others and self._runners.pull_requests:
             return []
         Annotations.of(self._runners).add_warning_v2(
             WARNING_ID,
@@ -216,7 +216,3 @@ class _GroupWarning:
             "requests alone read, and say pull_requests.",
         )
         return []
-
-
-def _name(principal: Any) -> str:  # noqa: ANN401 - a role, or what stands for an account or a service
-    return str(principal.node.path) if Construct.is_construct(principal) else str(principal)
