@@ -5,10 +5,9 @@ from typing import Annotated
 
 from cdk_buildkit import KedaRelease, PodResources, PodStore
 from cdk_buildkit.builder_cluster import KUBERNETES_VERSIONS
-from stacks.config.values import (
+from stacks.config.kubernetes_values import (
     AwsCliImage,
     BuildkitImage,
-    Builds,
     ChartRepository,
     ClusterName,
     GroupName,
@@ -20,11 +19,9 @@ from stacks.config.values import (
     NamespaceName,
     PrincipalArn,
     PrivateBlock,
-    PublicBlock,
-    SecurityGroupId,
     Store,
-    between,
 )
+from stacks.config.values import Builds, PublicBlock, SecurityGroupId, between
 
 _RESOURCES = PodResources()
 _KEDA = KedaRelease()
