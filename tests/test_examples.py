@@ -27,6 +27,7 @@ BUILDERS = {
     "eks-existing-cluster": {"buildkit-builders-main": 1},
     "existing-bucket-and-kms": {"buildkit-builders-main": 2},
     "existing-vpc": {"buildkit-builders-main": 2},
+    "github-actions": {"buildkit-builders-main": 2, "buildkit-builders-pull-requests": 4},
     "office-hours": {"buildkit-builders-main": 1, "buildkit-builders-pull-requests": 2},
     "one-architecture": {"buildkit-builders-main": 1},
     "runners": {"buildkit-builders-main": 2, "buildkit-builders-pull-requests": 4},

@@ -182,6 +182,20 @@ PUBLIC = {
         "grant_wake(grantee: IGrantable) -> Grant",
         "services",
     ],
+    "GithubActionsRole": [
+        (
+            "(scope: Construct, id: str, *, builders: Ec2BuilderFleet | EksBuilderFleet, provider: IOidcProvider, "
+            "subjects: GithubSubjects, issuer: str = 'token.actions.githubusercontent.com', repositories: "
+            "Sequence[IRepository] = (), longest_build: timedelta = timedelta(seconds=3600))"
+        ),
+    ],
+    "GithubSubjects": [
+        (
+            "(*, repositories: Sequence[str], branches: Sequence[str] = (), environments: Sequence[str] = (), "
+            "pull_requests: bool = False)"
+        ),
+        "subjects",
+    ],
     "GithubRunnerFleet": [
         (
             "(scope: Construct, id: str, *, builders: Ec2BuilderFleet | EksBuilderFleet, tools: RunnerTools,"

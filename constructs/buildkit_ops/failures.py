@@ -56,6 +56,11 @@ ONE_ARCHITECTURE = Failure(
     words="a cache in a registry is one architecture's, for the last export of a tag wins; got {given}: pass one "
     "--architecture, and build each in a command of its own",
 )
+NO_GITHUB_JOB = Failure(
+    code="no-github-job",
+    exit_code=2,
+    words="this is no job of GitHub Actions, for {name} is not set; call it in a step of a job or in a runner's hook",
+)
 NO_CREDENTIALS = Failure(
     code="no-credentials",
     exit_code=3,

@@ -19,7 +19,9 @@ from cdk_buildkit.ec2_builder_fleet import Ec2BuilderFleet
 from cdk_buildkit.eks_builder_fleet import EksBuilderFleet
 from cdk_buildkit.existing_cluster import ExistingCluster
 from cdk_buildkit.function_alarm import FunctionAlarm
+from cdk_buildkit.github_actions_role import GithubActionsRole
 from cdk_buildkit.github_runner_fleet import GithubRunnerFleet
+from cdk_buildkit.github_subjects import GithubSubjects
 from cdk_buildkit.keda_operator import KedaOperator
 from cdk_buildkit.keda_release import KedaRelease
 from cdk_buildkit.observability import BuilderObservability
@@ -57,7 +59,9 @@ __all__ = [
     "ExistingCluster",
     "FargateRunners",
     "FunctionAlarm",
+    "GithubActionsRole",
     "GithubRunnerFleet",
+    "GithubSubjects",
     "KedaOperator",
     "KedaRelease",
     "PinnedTool",

@@ -11,9 +11,10 @@ from aws_cdk import aws_secretsmanager as secretsmanager
 from cloudsnorkel import cdk_github_runners as engine
 from constructs import Construct
 
+from cdk_buildkit.builder_fleet import BuilderFleet
 from cdk_buildkit.runner_compute import Ec2Runners, RunnerCompute
 from cdk_buildkit.runner_findings import acknowledge_engine, acknowledge_engine_policies
-from cdk_buildkit.runner_group_warning import BuilderFleet, warn_without_group
+from cdk_buildkit.runner_group_warning import warn_without_group
 from cdk_buildkit.runner_providers import RunnerPlacement, add_providers
 from cdk_buildkit.runner_tools import RunnerTools, tools_component
 
@@ -76,6 +77,7 @@ class GithubRunnerFleet(Construct):
         _check_place(Stack.of(self), vpc, builders, peers)
         self.builders = builders
         self.labels = tuple(labels)
+        self.pull_requests = pull_requests
 
         others = {each.node.path for each in Stack.of(self).node.children}
         security_group = ec2.SecurityGroup(self, "SecurityGroup", vpc=vpc, description="GitHub runners")

@@ -1,16 +1,10 @@
 """The warning about runners without a runner group: it says how a pull request would use them."""
 
-from typing import Any
-
 import jsii
 from aws_cdk import Annotations
 from constructs import Construct, IValidation
 
-from cdk_buildkit.ec2_builder_fleet import Ec2BuilderFleet
-from cdk_buildkit.eks_builder_fleet import EksBuilderFleet
-
-BuilderFleet = Ec2BuilderFleet | EksBuilderFleet
-"""A fleet of builders, whatever it runs on."""
+from cdk_buildkit.builder_fleet import BuilderFleet, other_readers
 
 WARNING_ID = "cdk-buildkit:runnersWithoutGroup"
 """By this, `Annotations.of(runners).acknowledge_warning` answers the warning about a missing runner group."""
@@ -41,8 +35,7 @@ class _GroupWarning:
     @jsii.member(jsii_name="validate")
     def validate(self) -> list[str]:
         builders = self._builders
-        readers = {_name(each) for cache in builders.caches.values() for each in cache.readers(builders.write)}
-        others = sorted(readers - {_name(builders.role)})
+        others = other_readers(builders)
         if not others and self._pull_requests:
             return []
         Annotations.of(self._runners).add_warning_v2(
@@ -55,7 +48,3 @@ class _GroupWarning:
             "requests alone read, and say pull_requests.",
         )
         return []
-
-
-def _name(principal: Any) -> str:  # noqa: ANN401 - a role, or what stands for an account or a service
-    return str(principal.node.path) if Construct.is_construct(principal) else str(principal)

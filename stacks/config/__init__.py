@@ -1,5 +1,6 @@
 """The deployment's configuration: one TOML file, read once and valid throughout, or refused with reasons."""
 
+from stacks.config.github_actions_settings import GithubActionsConfig
 from stacks.config.kubernetes_settings import ClusterConfig, DriverConfig, KedaConfig, KubernetesConfig, PodsConfig
 from stacks.config.load import load_config
 from stacks.config.problems import ConfigError
@@ -29,6 +30,7 @@ __all__ = [
     "DeploymentConfig",
     "DriverConfig",
     "FleetConfig",
+    "GithubActionsConfig",
     "KedaConfig",
     "KubernetesConfig",
     "NetworkConfig",
