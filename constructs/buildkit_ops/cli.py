@@ -1,7 +1,8 @@
 """The command line tool `cdk-buildkit`: connects this machine to a fleet, writes cache options, and disconnects."""
 
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -16,6 +17,7 @@ from buildkit_ops.cache_flags import Branch, Form, fleet_flags, registry_flags, 
 from buildkit_ops.connection import Connections
 from buildkit_ops.failures import NOTHING_CONNECTED, ToolError
 from buildkit_ops.fleet_outputs import FleetOutputs
+from buildkit_ops.github_job import GithubJob, connect_job, error_command
 from buildkit_ops.progress import progress
 from buildkit_ops.registry_cache import read_repository
 from buildkit_ops.retrying import retry as run_with_retry
@@ -143,6 +145,40 @@ def retry(
 
 
 @app.command()
+def github_job(
+    stack: Stack,
+    *,
+    builder: Annotated[str, typer.Option(help="The name that buildx gets for it.")] = "fleet",
+    architecture: Architectures = None,
+    timeout: Annotated[float, typer.Option(min=0, help="Minutes to wait for builders.")] = 10,
+    in_cluster: Annotated[bool, typer.Option("--in-cluster", help="Reach the services of the cluster.")] = False,
+    region: Region = None,
+    profile: Profile = None,
+    as_json: Json = False,
+) -> None:
+    """Connect the job of GitHub Actions in which it runs, and let its steps have the builder and the cache options."""
+    with _answering(as_json=as_json, wording=error_command), progress() as tell:
+        connection, found = connect_job(
+            Account(region=region, profile=profile),
+            stack,
+            connecting.Wish(
+                builder=builder,
+                architectures=tuple(architecture or ()),
+                minutes=timeout,
+                in_cluster=in_cluster,
+                use=True,
+            ),
+            job=GithubJob.read(os.environ),
+            buildx=Buildx.find(),
+            connections=Connections(),
+            tell=tell,
+        )
+    imports = f"imports the cache {found.found['name']}" if found.found else "finds no cache yet"
+    answer = {**asdict(connection), **asdict(found.options), "imports": found.found}
+    _answer(f"connected: this job builds on {stack}, and {imports}", answer, as_json=as_json)
+
+
+@app.command()
 def disconnect(
     *,
     builder: Annotated[str | None, typer.Option(help="Which one. Default: the only one.")] = None,
@@ -158,7 +194,7 @@ def disconnect(
 
 
 @contextmanager
-def _answering(*, as_json: bool) -> Iterator[None]:
+def _answering(*, as_json: bool, wording: Callable[[str], str] = str) -> Iterator[None]:
     """Say what is wrong, and end with its exit code."""
     try:
         yield
@@ -166,7 +202,7 @@ def _answering(*, as_json: bool) -> Iterator[None]:
         if as_json:
             code = error.failure.code
             typer.echo(json.dumps({"error": {"code": code, "message": str(error)}}))
-        typer.echo(f"cdk-buildkit: {error}", err=True)
+        typer.echo(wording(f"cdk-buildkit: {error}"), err=True)
         raise typer.Exit(error.failure.exit_code) from None
 
 

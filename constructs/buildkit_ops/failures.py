@@ -66,6 +66,11 @@ THROUGH_SSM = Failure(
     exit_code=2,
     words="--through-ssm leads to an instance that waking names; got {given}: leave that out",
 )
+NO_GITHUB_JOB = Failure(
+    code="no-github-job",
+    exit_code=2,
+    words="this is no job of GitHub Actions, for {name} is not set; call it in a step of a job or in a runner's hook",
+)
 NO_CREDENTIALS = Failure(
     code="no-credentials",
     exit_code=3,

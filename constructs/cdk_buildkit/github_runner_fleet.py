@@ -4,37 +4,34 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-import jsii
 from aws_cdk import Annotations, Duration, Stack, Token
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_ecr as ecr
 from aws_cdk import aws_secretsmanager as secretsmanager
 from cloudsnorkel import cdk_github_runners as engine
-from constructs import Construct, IValidation
+from constructs import Construct
 
-from cdk_buildkit.ec2_builder_fleet import Ec2BuilderFleet
-from cdk_buildkit.eks_builder_fleet import EksBuilderFleet
+from buildkit_ops.architecture import Architecture
+from cdk_buildkit.builder_fleet import BuilderFleet
 from cdk_buildkit.runner_compute import Ec2Runners, RunnerCompute
 from cdk_buildkit.runner_findings import acknowledge_engine, acknowledge_engine_policies
+from cdk_buildkit.runner_group_warning import warn_without_group
+from cdk_buildkit.runner_hooks import hook_components
 from cdk_buildkit.runner_providers import RunnerPlacement, add_providers
 from cdk_buildkit.runner_tools import RunnerTools, tools_component
-
-BuilderFleet = Ec2BuilderFleet | EksBuilderFleet
-"""A fleet of builders, whatever it runs on."""
-
-WARNING_ID = "cdk-buildkit:runnersWithoutGroup"
-"""By this, `Annotations.of(fleet).acknowledge_warning` answers the warning about a missing runner group."""
 
 
 class GithubRunnerFleet(Construct):
     """Ephemeral GitHub runners, one for each job, that build on one fleet of builders.
 
     The engine is cloudsnorkel.cdk-github-runners: webhook, setup page, images, launches. What is here binds it to the
-    builders: their VPC and region, their connections, the client certificate, waking, registries. A runner's role has
-    no right on the cache; the builders' own role reads and writes it.
+    builders: their VPC and region, their connections, the client certificate, waking, registries. Before a job's first
+    step a hook connects it: its steps have the builder, and the cache options of its branch, in their environment. A
+    runner's role has no right on the cache; the builders' own role reads and writes it.
 
     Args:
-        builders: The fleet that they build on.
+        builders: The fleet that they build on. Its stack has the outputs that `cdk-buildkit connect` reads
+            (docs/client.md), and a name that is known at synth.
         tools: The programs that their image gets beside the engine's.
         labels: The labels that a job must ask for, all of them, beside `self-hosted`.
         runner_group: Their runner group in GitHub, which must exist. Default: none, and a warning at synth unless
@@ -46,6 +43,8 @@ class GithubRunnerFleet(Construct):
         repositories: The ECR repositories that jobs may push to and pull from.
         registries: The hosts of registries for which docker asks the ECR credential helper, so that no job logs in,
             written out: `111122223333.dkr.ecr.eu-west-1.amazonaws.com`. Default: none.
+        builder_architectures: The builders that a job connects to, and wakes. Default: those of every architecture.
+        builder_timeout: How long a job waits for them before it fails.
         idle_timeout: How long a runner waits for its job before it ends.
         webhook_access: How GitHub reaches the webhook. Default: a function URL, with GitHub's signature checked.
         setup_access: How the operator reaches the setup page. Default: a function URL, with a token checked.
@@ -54,7 +53,8 @@ class GithubRunnerFleet(Construct):
 
     Raises:
         ValueError: They would be in another region than the builders, in another VPC without peers, or beside builders
-            that no client in a VPC reaches; a label or the group is no name; a tool has no sum for their architecture.
+            that no client in a VPC reaches; the builders have none of an architecture, or their stack's name is a
+            token; a label or the group is no name; a tool has no sum for the runners' architecture.
     """
 
     def __init__(
@@ -72,6 +72,8 @@ class GithubRunnerFleet(Construct):
         peers: Sequence[ec2.IPeer] = (),
         repositories: Sequence[ecr.IRepository] = (),
         registries: Sequence[str] = (),
+        builder_architectures: Sequence[Architecture] = (),
+        builder_timeout: Duration = Duration.minutes(10),  # noqa: B008 - an immutable value
         idle_timeout: Duration = Duration.minutes(5),  # noqa: B008 - an immutable value
         webhook_access: engine.LambdaAccess | None = None,
         setup_access: engine.LambdaAccess | None = None,
@@ -82,8 +84,10 @@ class GithubRunnerFleet(Construct):
         check_names(labels, runner_group)
         tools.check(compute.architecture)
         _check_place(Stack.of(self), vpc, builders, peers)
+        _check_architectures(builders, builder_architectures)
         self.builders = builders
         self.labels = tuple(labels)
+        self.pull_requests = pull_requests
 
         others = {each.node.path for each in Stack.of(self).node.children}
         security_group = ec2.SecurityGroup(self, "SecurityGroup", vpc=vpc, description="GitHub runners")
@@ -91,7 +95,10 @@ class GithubRunnerFleet(Construct):
             self,
             compute,
             RunnerPlacement(vpc=vpc, security_group=security_group, labels=labels, group=runner_group),
-            [tools_component(tools, architecture=compute.architecture, registries=registries)],
+            [
+                tools_component(tools, architecture=compute.architecture, registries=registries),
+                *hook_components(self, builders=builders, architectures=builder_architectures, timeout=builder_timeout),
+            ],
         )
         self.provider: Any = (
             engine.CompositeProvider.fallback(self, "Provider", list(self.providers))
@@ -119,7 +126,8 @@ class GithubRunnerFleet(Construct):
             if each.node.path not in others:
                 acknowledge_engine_policies(each)
         if not runner_group:
-            self.node.add_validation(_GroupWarning(self, pull_requests=pull_requests))
+            runs_on = f"[{', '.join(('self-hosted', *self.labels))}]"
+            warn_without_group(self, builders=builders, runs_on=runs_on, pull_requests=pull_requests)
 
     def _bind(
         self, security_group: ec2.SecurityGroup, peers: Sequence[ec2.IPeer], repositories: Sequence[ecr.IRepository]
@@ -191,32 +199,10 @@ def _check_place(stack: Stack, vpc: ec2.IVpc, builders: BuilderFleet, peers: Seq
         )
 
 
-@jsii.implements(IValidation)
-class _GroupWarning:
-    """Warns at validation: who reads the scope may be granted after the runners are made."""
-
-    def __init__(self, runners: GithubRunnerFleet, *, pull_requests: bool) -> None:
-        self._runners = runners
-        self._pull_requests = pull_requests
-
-    @jsii.member(jsii_name="validate")
-    def validate(self) -> list[str]:
-        builders = self._runners.builders
-        readers = {_name(each) for cache in builders.caches.values() for each in cache.readers(builders.write)}
-        others = sorted(readers - {_name(builders.role)})
-        if not others and self._pull_requests:
-            return []
-        Annotations.of(self._runners).add_warning_v2(
-            WARNING_ID,
-            f"These runners have no runner group. Who opens a pull request in a repository that they serve can write "
-            f"`runs-on: [{', '.join(('self-hosted', *self._runners.labels))}]` in it, build on the fleet "
-            f"{builders.domain_name}, and leave layers in its cache scope {builders.write.name}. That is read by "
-            f"{', '.join(['later builds of that fleet', *others])}. Give runner_group, a group in GitHub that is "
-            "limited to selected workflows on protected branches; or bind the runners to a fleet whose scope pull "
-            "requests alone read, and say pull_requests.",
+def _check_architectures(builders: BuilderFleet, architectures: Sequence[Architecture]) -> None:
+    missing = [each for each in architectures if each not in builders.caches]
+    if missing:
+        raise ValueError(
+            f"jobs connect to architectures that their builders have ({', '.join(builders.caches)}); got "
+            f"{', '.join(missing)}: leave builder_architectures out for all"
         )
-        return []
-
-
-def _name(principal: Any) -> str:  # noqa: ANN401 - a role, or what stands for an account or a service
-    return str(principal.node.path) if Construct.is_construct(principal) else str(principal)
