@@ -330,17 +330,15 @@ def test_a_layer_that_is_gone_from_the_cache_fails_the_build_which_is_not_run_ag
 
     needs_it = scene.machine.build_command(*steps, "RUN cat /layer", arguments=arguments)
     done = scene.machine.run(TOOL, "retry", "--", *needs_it)
-    imports = [each for each in arguments if each.startswith("--cache-from=")]
-    mended = scene.machine.run(
-        *scene.machine.build_command(*steps, arguments=[each for each in arguments if each not in imports])
-    )
+    exports = [f"--cache-to={each}" for each in scene.machine.flags("layer")["cache_to"]]
+    mended = scene.machine.run(*scene.machine.build_command(*steps, arguments=exports))
 
     assert exported.returncode == 0
     assert layers
     assert done.returncode == 1
     assert "NoSuchKey" in done.stderr.splitlines()[-1]
     assert "cdk-buildkit:" not in done.stderr
-    assert imports
+    assert exports
     assert mended.returncode == 0, mended.stderr
     assert layers <= set(scene.lab.deployment.objects(ARCHITECTURE, "main/blobs/"))
 
