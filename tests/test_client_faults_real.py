@@ -331,7 +331,7 @@ def test_a_layer_that_is_gone_from_the_cache_fails_the_build_which_is_not_run_ag
     needs_it = scene.machine.build_command(*steps, "RUN cat /layer", arguments=arguments)
     done = scene.machine.run(TOOL, "retry", "--", *needs_it)
     exports = [f"--cache-to={each}" for each in scene.machine.flags("layer")["cache_to"]]
-    mended = scene.machine.run(*scene.machine.build_command(*steps, arguments=exports))
+    without = scene.machine.run(*scene.machine.build_command(*steps, arguments=exports))
 
     assert exported.returncode == 0
     assert layers
@@ -339,8 +339,7 @@ def test_a_layer_that_is_gone_from_the_cache_fails_the_build_which_is_not_run_ag
     assert "NoSuchKey" in done.stderr.splitlines()[-1]
     assert "cdk-buildkit:" not in done.stderr
     assert exports
-    assert mended.returncode == 0, mended.stderr
-    assert layers <= set(scene.lab.deployment.objects(ARCHITECTURE, "main/blobs/"))
+    assert without.returncode == 0, without.stderr
 
 
 def test_a_secret_that_may_not_be_read_is_named_and_nothing_is_changed(scene: Scene, connected: str) -> None:
