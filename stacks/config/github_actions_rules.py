@@ -5,12 +5,18 @@ from collections.abc import Iterator, Mapping
 from cdk_buildkit.github_subjects import LONGEST_SUBJECTS, differing_in_case, policy_size, subjects_of
 from stacks.config.github_actions_settings import GithubActionsConfig
 from stacks.config.problems import KeyPath, Problem, listing, quote, refused, suggestion
+from stacks.config.runner_scale_set_settings import RunnerScaleSetConfig
 from stacks.config.runner_settings import RunnerConfig
 from stacks.config.settings import FleetConfig
 
+_Clients = Mapping[str, GithubActionsConfig | RunnerConfig | RunnerScaleSetConfig]
+
 
 def github_actions_problems(
-    roles: Mapping[str, GithubActionsConfig], runners: Mapping[str, RunnerConfig], builders: Mapping[str, FleetConfig]
+    roles: Mapping[str, GithubActionsConfig],
+    runners: Mapping[str, RunnerConfig],
+    scale_sets: Mapping[str, RunnerScaleSetConfig],
+    builders: Mapping[str, FleetConfig],
 ) -> Iterator[Problem]:
     """Check each role by itself, and with the others."""
     for name, role in roles.items():
@@ -25,7 +31,12 @@ def github_actions_problems(
         problems = [*_subject_problems(path, role)]
         yield from problems or _size_problems(path, role)
         if role.pull_requests:
-            yield from _sharing_problems(path, role, roles, runners, builders)
+            others: Mapping[str, _Clients] = {
+                "github_actions": roles,
+                "runners": runners,
+                "runner_scale_sets": scale_sets,
+            }
+            yield from _sharing_problems(path, role, others, builders)
     yield from _provider_problems(roles)
 
 
@@ -72,14 +83,13 @@ def _size_problems(path: KeyPath, role: GithubActionsConfig) -> Iterator[Problem
 def _sharing_problems(
     path: KeyPath,
     role: GithubActionsConfig,
-    roles: Mapping[str, GithubActionsConfig],
-    runners: Mapping[str, RunnerConfig],
+    tables: Mapping[str, _Clients],
     builders: Mapping[str, FleetConfig],
 ) -> Iterator[Problem]:
     fleet = builders.get(role.builder)
     others = [
         f"{table}.{name}"
-        for table, clients in (("github_actions", roles), ("runners", runners))
+        for table, clients in tables.items()
         for name, client in clients.items()
         if client.builder == role.builder and not client.pull_requests
     ]
