@@ -6,7 +6,7 @@
 import sys
 from pathlib import Path
 
-from local.toolchain import CACHE, GoProgram, ToolchainError, install_program, locked
+from local.go_programs import CACHE, GoProgram, ToolchainError, install_program, locked
 
 ACT = GoProgram(
     module="github.com/nektos/act",

@@ -14,7 +14,8 @@ from cdk_buildkit.github_subjects import (
     is_repository,
 )
 from stacks.config.problems import RefusalError
-from stacks.config.values import EcrRepository, Name, matching
+from stacks.config.runner_values import EcrRepository
+from stacks.config.values import Name, matching
 
 
 def check_repository(value: str) -> None:
