@@ -67,6 +67,9 @@ lock: install
 	$(COMPILE) pyproject.toml --group dev --upgrade --output-file requirements-dev.txt
 	$(COMPILE) setup/requirements.in --generate-hashes --constraint requirements-dev.txt --output-file setup/requirements.txt
 	{ echo "-e ."; $(COMPILE) pyproject.toml --constraint requirements-dev.txt; } >requirements.txt
+	@# What the tool needs in a runner's image: of the same versions, and with their sums.
+	printf '%s\n' boto3 rich typer | $(COMPILE) --generate-hashes --constraint requirements-dev.txt - \
+	  >constructs/cdk_buildkit/runner/requirements.txt
 
 clean:
 	rm -rf .venv .local cdk.out node_modules

@@ -202,7 +202,8 @@ PUBLIC = {
             " labels: Sequence[str] = ('buildkit',), runner_group: str | None = None, pull_requests: bool = "
             "False, compute: Ec2Runners | FargateRunners | CodeBuildRunners | None = None, vpc: IVpc | None "
             "= None, peers: Sequence[IPeer] = (), repositories: Sequence[IRepository] = (), registries: "
-            "Sequence[str] = (), idle_timeout: Duration = <Duration>, webhook_access: LambdaAccess | None = "
+            "Sequence[str] = (), builder_architectures: Sequence[Architecture] = (), builder_timeout: Duration"
+            " = <Duration>, idle_timeout: Duration = <Duration>, webhook_access: LambdaAccess | None = "
             "None, setup_access: LambdaAccess | None = None, enterprise_server: str | None = None)"
         ),
     ],

@@ -12,10 +12,12 @@ from aws_cdk import aws_secretsmanager as secretsmanager
 from cloudsnorkel import cdk_github_runners as engine
 from constructs import Construct, IValidation
 
+from buildkit_ops.architecture import Architecture
 from cdk_buildkit.ec2_builder_fleet import Ec2BuilderFleet
 from cdk_buildkit.eks_builder_fleet import EksBuilderFleet
 from cdk_buildkit.runner_compute import Ec2Runners, RunnerCompute
 from cdk_buildkit.runner_findings import acknowledge_engine, acknowledge_engine_policies
+from cdk_buildkit.runner_hooks import hook_components
 from cdk_buildkit.runner_providers import RunnerPlacement, add_providers
 from cdk_buildkit.runner_tools import RunnerTools, tools_component
 from cdk_buildkit.scope_readers import other_readers
@@ -31,11 +33,13 @@ class GithubRunnerFleet(Construct):
     """Ephemeral GitHub runners, one for each job, that build on one fleet of builders.
 
     The engine is cloudsnorkel.cdk-github-runners: webhook, setup page, images, launches. What is here binds it to the
-    builders: their VPC and region, their connections, the client certificate, waking, registries. A runner's role has
-    no right on the cache; the builders' own role reads and writes it.
+    builders: their VPC and region, their connections, the client certificate, waking, registries. Before a job's first
+    step a hook connects it: its steps have the builder, and the cache options of its branch, in their environment. A
+    runner's role has no right on the cache; the builders' own role reads and writes it.
 
     Args:
-        builders: The fleet that they build on.
+        builders: The fleet that they build on. Its stack has the outputs that `cdk-buildkit connect` reads
+            (docs/client.md), and a name that is known at synth.
         tools: The programs that their image gets beside the engine's.
         labels: The labels that a job must ask for, all of them, beside `self-hosted`.
         runner_group: Their runner group in GitHub, which must exist. Default: none, and a warning at synth unless
@@ -47,6 +51,8 @@ class GithubRunnerFleet(Construct):
         repositories: The ECR repositories that jobs may push to and pull from.
         registries: The hosts of registries for which docker asks the ECR credential helper, so that no job logs in,
             written out: `111122223333.dkr.ecr.eu-west-1.amazonaws.com`. Default: none.
+        builder_architectures: The builders that a job connects to, and wakes. Default: those of every architecture.
+        builder_timeout: How long a job waits for them before it fails.
         idle_timeout: How long a runner waits for its job before it ends.
         webhook_access: How GitHub reaches the webhook. Default: a function URL, with GitHub's signature checked.
         setup_access: How the operator reaches the setup page. Default: a function URL, with a token checked.
@@ -55,7 +61,8 @@ class GithubRunnerFleet(Construct):
 
     Raises:
         ValueError: They would be in another region than the builders, in another VPC without peers, or beside builders
-            that no client in a VPC reaches; a label or the group is no name; a tool has no sum for their architecture.
+            that no client in a VPC reaches; the builders have none of an architecture, or their stack's name is a
+            token; a label or the group is no name; a tool has no sum for the runners' architecture.
     """
 
     def __init__(
@@ -73,6 +80,8 @@ class GithubRunnerFleet(Construct):
         peers: Sequence[ec2.IPeer] = (),
         repositories: Sequence[ecr.IRepository] = (),
         registries: Sequence[str] = (),
+        builder_architectures: Sequence[Architecture] = (),
+        builder_timeout: Duration = Duration.minutes(10),  # noqa: B008 - an immutable value
         idle_timeout: Duration = Duration.minutes(5),  # noqa: B008 - an immutable value
         webhook_access: engine.LambdaAccess | None = None,
         setup_access: engine.LambdaAccess | None = None,
@@ -83,6 +92,7 @@ class GithubRunnerFleet(Construct):
         check_names(labels, runner_group)
         tools.check(compute.architecture)
         _check_place(Stack.of(self), vpc, builders, peers)
+        _check_architectures(builders, builder_architectures)
         self.builders = builders
         self.labels = tuple(labels)
         self.pull_requests = pull_requests
@@ -93,7 +103,10 @@ class GithubRunnerFleet(Construct):
             self,
             compute,
             RunnerPlacement(vpc=vpc, security_group=security_group, labels=labels, group=runner_group),
-            [tools_component(tools, architecture=compute.architecture, registries=registries)],
+            [
+                tools_component(tools, architecture=compute.architecture, registries=registries),
+                *hook_components(self, builders=builders, architectures=builder_architectures, timeout=builder_timeout),
+            ],
         )
         self.provider: Any = (
             engine.CompositeProvider.fallback(self, "Provider", list(self.providers))
@@ -190,6 +203,15 @@ def _check_place(stack: Stack, vpc: ec2.IVpc, builders: BuilderFleet, peers: Seq
             "runners in another VPC than their builders' come with the peers that the builders admit, and others "
             f"without; got {'another' if elsewhere else 'the same'} VPC and {len(peers)} peers: "
             + ("give the VPC's block as a peer" if elsewhere else "leave the peers out")
+        )
+
+
+def _check_architectures(builders: BuilderFleet, architectures: Sequence[Architecture]) -> None:
+    missing = [each for each in architectures if each not in builders.caches]
+    if missing:
+        raise ValueError(
+            f"jobs connect to architectures that their builders have ({', '.join(builders.caches)}); got "
+            f"{', '.join(missing)}: leave builder_architectures out for all"
         )
 
 

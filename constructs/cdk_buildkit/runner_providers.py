@@ -18,6 +18,8 @@ from cdk_buildkit.runner_compute import (
     RunnerCompute,
 )
 
+# The engine's default, 22.04, has Python 3.10; the tool in the image needs 3.11.
+_OS = engine.Os.LINUX_UBUNTU_2404
 _ARCHITECTURES = {
     Architecture.ARM64: engine.Architecture.ARM64,
     Architecture.X86_64: engine.Architecture.X86_64,
@@ -96,6 +98,7 @@ def _image_builder(
             return engine.Ec2RunnerProvider.image_builder(
                 scope,
                 "Image",
+                os=_OS,
                 architecture=architecture,
                 vpc=placement.vpc,
                 subnet_selection=placement.subnets,
@@ -105,14 +108,14 @@ def _image_builder(
             )
         case FargateRunners():
             image = engine.FargateRunnerProvider.image_builder(
-                scope, "Image", architecture=architecture, vpc=placement.vpc, subnet_selection=placement.subnets
+                scope, "Image", os=_OS, architecture=architecture, vpc=placement.vpc, subnet_selection=placement.subnets
             )
             # The engine leaves docker out where no daemon runs. buildx is a plugin of its command line.
             image.add_component(engine.RunnerImageComponent.docker())
             return image
         case CodeBuildRunners():
             return engine.CodeBuildRunnerProvider.image_builder(
-                scope, "Image", architecture=architecture, vpc=placement.vpc, subnet_selection=placement.subnets
+                scope, "Image", os=_OS, architecture=architecture, vpc=placement.vpc, subnet_selection=placement.subnets
             )
 
 
