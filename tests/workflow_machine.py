@@ -75,7 +75,7 @@ def token_server() -> Iterator[TokenServer]:
             thread.join()
 
 
-class GithubRunner:
+class WorkflowMachine:
     """Runs workflows in the working tree of a repository `org/app`.
 
     Args:
