@@ -17,6 +17,7 @@ from stacks.github_provider import GithubProviderStack
 from stacks.network import NetworkStack
 from stacks.observability import ObservabilityStack
 from stacks.release import ReleaseStack
+from stacks.runner_scale_set import RunnerScaleSetStack
 from stacks.runners import RunnersStack
 
 
@@ -75,10 +76,12 @@ def define_stacks(app: cdk.App, config: Config) -> None:
             f"{deployment.name}-cluster",
             config=config.kubernetes,
             vpc=network.vpc,
+            has_runners=bool(config.runner_scale_sets),
             description="Cluster of the BuildKit builders",
         )
+        on_pods = {}
         for name, fleet in on_eks.items():
-            builders[name] = EksBuildersStack(
+            builders[name] = on_pods[name] = EksBuildersStack(
                 app,
                 f"{deployment.name}-builders-{name}",
                 name=name,
@@ -94,6 +97,17 @@ def define_stacks(app: cdk.App, config: Config) -> None:
                 caches=cache.buckets,
                 description=f"BuildKit builders of the fleet {name}",
             ).fleet
+        for name, scale_set in config.runner_scale_sets.items():
+            RunnerScaleSetStack(
+                app,
+                f"{deployment.name}-runner-scale-set-{name}",
+                name=name,
+                config=scale_set,
+                builders=on_pods[scale_set.builder],
+                controller=cluster.runner_controller,
+                release=cluster.runner_release,
+                description=f"GitHub runners {name} as pods, for the BuildKit builders {scale_set.builder}",
+            )
     for name, runners in config.runners.items():
         RunnersStack(
             app,

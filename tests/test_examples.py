@@ -25,6 +25,7 @@ BUILDERS = {
     "eks": {"buildkit-builders-main": 2, "buildkit-builders-pull-requests": 2},
     "eks-buildx-driver": {"buildkit-builders-main": 1},
     "eks-existing-cluster": {"buildkit-builders-main": 1},
+    "eks-runners": {"buildkit-builders-main": 2, "buildkit-builders-pull-requests": 2},
     "existing-bucket-and-kms": {"buildkit-builders-main": 2},
     "existing-vpc": {"buildkit-builders-main": 2},
     "github-actions": {"buildkit-builders-main": 2, "buildkit-builders-pull-requests": 4},

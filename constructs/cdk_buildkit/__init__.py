@@ -30,6 +30,9 @@ from cdk_buildkit.pod_scaling import PodScaling
 from cdk_buildkit.pod_waker import PodWaker
 from cdk_buildkit.release_bucket import ReleaseBucket
 from cdk_buildkit.runner_compute import CodeBuildRunners, Ec2Runners, FargateRunners
+from cdk_buildkit.runner_controller import RunnerController
+from cdk_buildkit.runner_controller_release import RunnerControllerRelease
+from cdk_buildkit.runner_scale_set import RunnerScaleSet
 from cdk_buildkit.runner_tools import PinnedTool, RunnerTools
 from cdk_buildkit.store_volume import StoreVolume
 from cdk_buildkit.warm_pool import WarmPool
@@ -70,6 +73,9 @@ __all__ = [
     "PodStore",
     "PodWaker",
     "ReleaseBucket",
+    "RunnerController",
+    "RunnerControllerRelease",
+    "RunnerScaleSet",
     "RunnerTools",
     "StoreVolume",
     "WarmPool",

@@ -119,6 +119,7 @@ class EksBuilderFleet(Construct):
         self.architectures = tuple(caches)
         self.caches = dict(caches)
         self.write = write
+        self.client_namespaces = tuple(client_namespaces)
         self.vpc = cluster.vpc
         self.cluster = cluster
         self.namespace = namespace or f"buildkit-{record_name}"

@@ -10,9 +10,9 @@ from aws_cdk import aws_iam as iam
 from constructs import Construct, IConstruct, IValidation
 
 from cdk_buildkit.acknowledgements import acknowledge
-from cdk_buildkit.github_runner_fleet import BuilderFleet, GithubRunnerFleet
+from cdk_buildkit.builder_fleet import BuilderFleet, other_readers
+from cdk_buildkit.github_runner_fleet import GithubRunnerFleet
 from cdk_buildkit.github_subjects import GithubSubjects
-from cdk_buildkit.scope_readers import other_readers
 
 GITHUB_ISSUER = "token.actions.githubusercontent.com"
 """Who issues the tokens of github.com's jobs, without `https://`."""

@@ -1,6 +1,6 @@
 """The settings of EKS: the cluster, and what a fleet of pods has that one of instances has not."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from cdk_buildkit import KedaRelease, PodResources, PodStore
@@ -21,6 +21,7 @@ from stacks.config.kubernetes_values import (
     PrivateBlock,
     Store,
 )
+from stacks.config.runner_scale_set_settings import RunnerControllerConfig
 from stacks.config.values import Builds, PublicBlock, SecurityGroupId, between
 
 _RESOURCES = PodResources()
@@ -91,6 +92,7 @@ class KubernetesConfig:
             none.
         cluster: An existing cluster. Default: a new one.
         keda: What scales the pods.
+        runner_controller: What starts runners that are pods. It is installed where there is a runner scale set.
     """
 
     version: KubernetesVersion = KUBERNETES_VERSIONS[0]
@@ -100,6 +102,7 @@ class KubernetesConfig:
     public_access_cidrs: tuple[PublicBlock, ...] = ()
     cluster: ClusterConfig | None = None
     keda: KedaConfig = KedaConfig()
+    runner_controller: RunnerControllerConfig = field(default_factory=RunnerControllerConfig)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,8 @@ from stacks.config.kubernetes_rules import kubernetes_problems
 from stacks.config.kubernetes_settings import KubernetesConfig
 from stacks.config.problems import ConfigError, KeyPath, Problem, RefusalError
 from stacks.config.runner_rules import runner_problems
+from stacks.config.runner_scale_set_rules import scale_set_problems, with_runners_admitted
+from stacks.config.runner_scale_set_settings import RunnerScaleSetConfig
 from stacks.config.runner_settings import RunnerConfig, RunnerToolsConfig
 from stacks.config.settings import (
     BuildkitConfig,
@@ -70,9 +72,13 @@ class _Reading:
         tools = self._settings(self._document.get("runner_tools", {}), RunnerToolsConfig, ("runner_tools",))
         builders = self._fleets()
         runners = self._named("runners", RunnerConfig, "tables of runners", "add a table [runners.default]")
+        scale_sets = self._named(
+            "runner_scale_sets", RunnerScaleSetConfig, "tables of runners", "add a table [runner_scale_sets.default]"
+        )
         roles = self._named(
             "github_actions", GithubActionsConfig, "tables of roles", "add a table [github_actions.default]"
         )
+        builders = with_runners_admitted(builders, scale_sets)
         if network:
             self.problems += rules.network_problems(network)
         if cache:
@@ -86,6 +92,7 @@ class _Reading:
         if network and tools and isinstance(tables, dict) and len(builders) == len(tables):
             # A fleet that could not be read may be the one that runners and roles are for.
             self.problems += runner_problems(runners, tools, network, builders)
+            self.problems += scale_set_problems(scale_sets, builders)
             self.problems += github_actions_problems(roles, runners, builders)
         if self.problems or not (
             deployment and network and cache and buildkit and kubernetes and observability and tools
@@ -102,6 +109,7 @@ class _Reading:
             builders=builders,
             runner_tools=tools,
             runners=runners,
+            runner_scale_sets=scale_sets,
             github_actions=roles,
         )
 
