@@ -122,6 +122,17 @@ REFUSALS = {
             "builders for pull requests"
         ),
     ),
+    "pull requests on the fleet of runners that are pods": (
+        (
+            f'{EKS}{REACHED}[runner_scale_sets.pods]\nbuilder = "main"\ngithub_url = "https://github.com/example"\n'
+            f'image = "ghcr.io/actions/actions-runner@sha256:{DIGEST}"\n{PULL_REQUESTS}'
+        ),
+        (
+            'github_actions.pr.builder: got "main", on which runner_scale_sets.pods too build, allowed a fleet for '
+            "pull requests alone, for the others would take what those leave in its cache for theirs: make a fleet of "
+            "builders for pull requests"
+        ),
+    ),
     "pull requests on a fleet that another reads": (
         f'{FLEET}[builders.nightly]\ncache = {{ read = ["main"] }}\n{PULL_REQUESTS}',
         (
@@ -433,7 +444,7 @@ REFUSALS = {
         f"[network]\n[cach]\n{FLEET}",
         (
             "cach: got an unknown key, allowed deployment, network, cache, buildkit, kubernetes, observability, "
-            "builders, runner_tools, runners, github_actions: did you mean cache?"
+            "builders, runner_tools, runners, runner_scale_sets, github_actions: did you mean cache?"
         ),
     ),
     "an unknown key with the nearest one": (
