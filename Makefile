@@ -33,7 +33,7 @@ check: install
 	ruff format --check .
 	ruff check .
 	mypy
-	shellcheck --shell=bash constructs/cdk_buildkit/{host,runner}/*.sh .ci/run local/guest/shims/dnf local/virtual_machine/*.sh bench/*.sh
+	shellcheck --external-sources --shell=bash constructs/cdk_buildkit/{host,runner}/*.sh setup/*.sh setup/bin/* .ci/run local/guest/shims/dnf local/virtual_machine/*.sh bench/*.sh
 	CDK_VALIDATION=false cdk synth --quiet
 	cfn-lint cdk.out/*.template.json
 
@@ -41,6 +41,7 @@ check: install
 test: install
 	$(BIN)/python -m local.toolchain >/dev/null
 	$(BIN)/python -m local.manifest_tools >/dev/null
+	$(BIN)/python -m local.workflow_runner >/dev/null
 	$(BIN)/python -m local.sandbox pytest -n 2 --dist loadgroup
 
 # Of the default configuration's first fleet; a test says when it is no longer that.
@@ -64,6 +65,7 @@ bench-fleet: install
 
 lock: install
 	$(COMPILE) pyproject.toml --group dev --upgrade --output-file requirements-dev.txt
+	$(COMPILE) setup/requirements.in --generate-hashes --constraint requirements-dev.txt --output-file setup/requirements.txt
 	{ echo "-e ."; $(COMPILE) pyproject.toml --constraint requirements-dev.txt; } >requirements.txt
 	@# What the tool needs in a runner's image: of the same versions, and with their sums.
 	printf '%s\n' boto3 rich typer | $(COMPILE) --generate-hashes --constraint requirements-dev.txt - \

@@ -1,6 +1,7 @@
 """Read the configuration, define the stacks, synthesize."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import aws_cdk as cdk
@@ -11,9 +12,12 @@ from stacks.cache import CacheStack
 from stacks.cluster import ClusterStack
 from stacks.config import Config, ConfigError, architectures_in_use, load_config
 from stacks.eks_builders import EksBuildersStack
+from stacks.github_actions import GithubActionsStack
+from stacks.github_provider import GithubProviderStack
 from stacks.network import NetworkStack
 from stacks.observability import ObservabilityStack
 from stacks.release import ReleaseStack
+from stacks.runner_scale_set import RunnerScaleSetStack
 from stacks.runners import RunnersStack
 
 
@@ -72,10 +76,12 @@ def define_stacks(app: cdk.App, config: Config) -> None:
             f"{deployment.name}-cluster",
             config=config.kubernetes,
             vpc=network.vpc,
+            has_runners=bool(config.runner_scale_sets),
             description="Cluster of the BuildKit builders",
         )
+        on_pods = {}
         for name, fleet in on_eks.items():
-            builders[name] = EksBuildersStack(
+            builders[name] = on_pods[name] = EksBuildersStack(
                 app,
                 f"{deployment.name}-builders-{name}",
                 name=name,
@@ -91,6 +97,17 @@ def define_stacks(app: cdk.App, config: Config) -> None:
                 caches=cache.buckets,
                 description=f"BuildKit builders of the fleet {name}",
             ).fleet
+        for name, scale_set in config.runner_scale_sets.items():
+            RunnerScaleSetStack(
+                app,
+                f"{deployment.name}-runner-scale-set-{name}",
+                name=name,
+                config=scale_set,
+                builders=on_pods[scale_set.builder],
+                controller=cluster.runner_controller,
+                release=cluster.runner_release,
+                description=f"GitHub runners {name} as pods, for the BuildKit builders {scale_set.builder}",
+            )
     for name, runners in config.runners.items():
         RunnersStack(
             app,
@@ -101,8 +118,35 @@ def define_stacks(app: cdk.App, config: Config) -> None:
             vpc=network.add_peer(name, runners.vpc) if runners.vpc else None,
             description=f"GitHub runners {name}, for the BuildKit builders {runners.builder}",
         )
+    define_github_actions(app, config, builders)
     for key, value in deployment.tags.items():
         cdk.Tags.of(app).add(key, value)
+
+
+def define_github_actions(
+    app: cdk.App, config: Config, builders: Mapping[str, Ec2BuilderFleet | EksBuilderFleet]
+) -> None:
+    """Put the roles for jobs of GitHub Actions into the app, and the providers that are not there yet."""
+    deployment = config.deployment
+    roles = config.github_actions
+    issuers = sorted({role.issuer for role in roles.values() if not role.oidc_provider_arn})
+    providers = (
+        GithubProviderStack(
+            app, f"{deployment.name}-github-provider", issuers=issuers, description="Who issues the tokens of GitHub"
+        ).providers
+        if issuers
+        else {}
+    )
+    for name, role in roles.items():
+        GithubActionsStack(
+            app,
+            f"{deployment.name}-github-actions-{name}",
+            config=role,
+            builders=builders[role.builder],
+            provider=providers.get(role.issuer),
+            longest_build=config.builders[role.builder].longest_build,
+            description=f"GitHub Actions {name}, for the BuildKit builders {role.builder}",
+        )
 
 
 def main() -> None:

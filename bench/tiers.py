@@ -19,9 +19,10 @@ from rich.table import Table
 from buildkit_ops.cache_scope import CacheOptions, CacheScope, cache_name, cache_options
 from local.base_image import base_image_option
 from local.cases import EXAMPLE
+from local.go_programs import CACHE
 from local.lab import ARCHITECTURE, Lab
 from local.sandbox import in_sandbox, run_in_sandbox
-from local.toolchain import CACHE, install_toolchain
+from local.toolchain import install_toolchain
 
 CONFIGURATION = Path(__file__).with_suffix(".toml")
 RESULT = Path(__file__).parent / "results" / "tiers.json"

@@ -13,11 +13,12 @@ from local.client import BuildError
 from local.deployment import DeploymentError
 from local.emulator.process import EmulatorError
 from local.emulator.read_back import ReadBackError
+from local.go_programs import ToolchainError
 from local.kubernetes.objects import KubernetesError
 from local.report import show, write
 from local.run import CONFIGURATIONS, run
 from local.sandbox import SandboxError, in_sandbox, run_in_sandbox
-from local.toolchain import ToolchainError, install_toolchain
+from local.toolchain import install_toolchain
 
 REPORT = Path(".local/report.json")
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local import toolchain
-from local.toolchain import CACHE, ToolchainError, find_go, locked
+from local.go_programs import CACHE, ToolchainError, find_go, locked
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from local.go_modules import KARPENTER, KEDA, LOAD_BALANCER_CONTROLLER, GoModule, fetch_module
+from local.go_programs import CACHE, GoProgram, ToolchainError, install_program, locked
 from local.keda import install_scaler
 from local.kubernetes_objects import install_decoder
-from local.toolchain import CACHE, GoProgram, ToolchainError, install_program, locked
 
 LINTER = GoProgram(
     module="github.com/zegl/kube-score",

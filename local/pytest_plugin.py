@@ -11,9 +11,10 @@ from buildkit_ops.architecture import Architecture
 from local.base_image import make_busybox_image
 from local.base_image.debian import fetch_packages
 from local.deployment import REPOSITORY
+from local.go_programs import CACHE
 from local.lab import ARCHITECTURE, Lab
 from local.sandbox import in_sandbox
-from local.toolchain import CACHE, Toolchain, install_toolchain
+from local.toolchain import Toolchain, install_toolchain
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -10,13 +10,14 @@ from local.client import DECOY_ACCESS_KEY
 from local.deployment import REPOSITORY
 from local.emulator.read_back import read_back
 from local.emulator.request_log import refusals
+from local.go_programs import CACHE
 from local.kubernetes.cluster import Cluster
 from local.kubernetes.replacement import replace_a_pod
 from local.lab import ARCHITECTURE, Lab
 from local.replacement import replace_a_builder
 from local.report import Report
 from local.tiers import try_tiers
-from local.toolchain import CACHE, install_toolchain
+from local.toolchain import install_toolchain
 from local.workflow import run_a_job
 
 CONFIGURATIONS = {"ec2": REPOSITORY / "builders.toml", "eks": REPOSITORY / "examples" / "eks.toml"}

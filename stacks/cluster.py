@@ -4,12 +4,19 @@ from aws_cdk import CfnOutput, Stack
 from aws_cdk import aws_ec2 as ec2
 from constructs import Construct
 
-from cdk_buildkit import BuilderCluster, ExistingCluster, KedaOperator, KedaRelease
+from cdk_buildkit import (
+    BuilderCluster,
+    ExistingCluster,
+    KedaOperator,
+    KedaRelease,
+    RunnerController,
+    RunnerControllerRelease,
+)
 from stacks.config import KubernetesConfig
 
 
 class ClusterStack(Stack):
-    """Gives the fleets' stacks `cluster`, and `keda` where it is installed here."""
+    """Gives the fleets' stacks `cluster`, and `keda` and `runner_controller` where they are installed here."""
 
     def __init__(
         self,
@@ -18,6 +25,7 @@ class ClusterStack(Stack):
         *,
         config: KubernetesConfig,
         vpc: ec2.IVpc,
+        has_runners: bool,
         description: str,
     ) -> None:
         super().__init__(scope, id, description=description)
@@ -50,6 +58,13 @@ class ClusterStack(Stack):
                 ),
             )
             if keda.install
+            else None
+        )
+        runners = config.runner_controller
+        self.runner_release = RunnerControllerRelease(version=runners.version, chart_registry=runners.chart_registry)
+        self.runner_controller = (
+            RunnerController(self, "RunnerController", cluster=self.cluster, release=self.runner_release)
+            if has_runners and runners.install
             else None
         )
         CfnOutput(

@@ -1,10 +1,7 @@
 """One fleet of GitHub runners, beside the builders that it is bound to."""
 
-import re
-
-from aws_cdk import ArnFormat, CfnOutput, Duration, Size, Stack
+from aws_cdk import CfnOutput, Duration, Size, Stack
 from aws_cdk import aws_ec2 as ec2
-from aws_cdk import aws_ecr as ecr
 from cloudsnorkel import cdk_github_runners as engine
 from constructs import Construct
 
@@ -20,9 +17,8 @@ from cdk_buildkit import (
 )
 from cdk_buildkit.runner_compute import DEFAULT_INSTANCE_TYPES, RunnerCompute
 from stacks.config import AccessConfig, RunnerConfig, RunnerToolsConfig
+from stacks.ecr_repositories import repository_of
 from stacks.fleet_stack import peer_of
-
-_REPOSITORY = re.compile(r"(?P<registry>(?P<account>\d+)\.dkr\.ecr\.(?P<region>[^.]+)\.[^/]+)/(?P<name>.+)")
 
 
 class RunnersStack(Stack):
@@ -42,7 +38,6 @@ class RunnersStack(Stack):
         super().__init__(scope, id, description=description)
         # cfn-lint's word for a dependency that a reference makes already; the engine's templates have dozens.
         self.template_options.metadata = {"cfn-lint": {"config": {"ignore_checks": ["W3005"]}}}
-        repositories = [match for uri in config.repositories if (match := _REPOSITORY.fullmatch(uri))]
         self.fleet = GithubRunnerFleet(
             self,
             "Fleet",
@@ -54,8 +49,8 @@ class RunnersStack(Stack):
             compute=compute_of(config),
             vpc=vpc,
             peers=[peer_of(each) for each in config.peers or (config.vpc.cidr,)] if config.vpc else [],
-            repositories=[self._repository(each) for each in repositories],
-            registries=sorted({each["registry"] for each in repositories}),
+            repositories=[repository_of(self, each) for each in config.repositories],
+            registries=sorted({uri.partition("/")[0] for uri in config.repositories}),
             idle_timeout=Duration.minutes(config.idle_timeout_minutes),
             webhook_access=_access_of(config.webhook, vpc or builders.vpc),
             setup_access=_access_of(config.setup, vpc or builders.vpc),
@@ -77,19 +72,6 @@ class RunnersStack(Stack):
             "RunsOn",
             value=f"[{', '.join(('self-hosted', *config.labels))}]",
             description="What a job that wants these runners has as runs-on",
-        )
-
-    def _repository(self, uri: re.Match[str]) -> ecr.IRepository:
-        arn = self.format_arn(
-            service="ecr",
-            account=uri["account"],
-            region=uri["region"],
-            resource="repository",
-            resource_name=uri["name"],
-            arn_format=ArnFormat.SLASH_RESOURCE_NAME,
-        )
-        return ecr.Repository.from_repository_attributes(
-            self, f"Repository-{uri[0].replace('/', '-')}", repository_arn=arn, repository_name=uri["name"]
         )
 
 

@@ -11,8 +11,8 @@ import pytest
 from local.base_image.debian import fetch_packages
 from local.base_image.oci_layout import FileSystem, Image, write_oci_layout
 from local.builder import Builder
+from local.go_programs import CACHE
 from local.lab import ARCHITECTURE, Lab
-from local.toolchain import CACHE
 from tests.attacker import Attacker, inside, plain_runc
 
 

@@ -8,7 +8,7 @@ import yaml
 
 from cdk_buildkit.kubernetes_manifest import MANIFESTS
 
-VALUES = ("keda-values",)
+VALUES = ("keda-values", "runner-controller-values", "runner-scale-set-values")
 """Files beside the manifests that are none: what a Helm chart is told."""
 
 

@@ -20,7 +20,9 @@ from stacks.config import (
     CacheConfig,
     Config,
     FleetConfig,
+    GithubActionsConfig,
     RunnerConfig,
+    RunnerScaleSetConfig,
     ScalingConfig,
     VolumeConfig,
     load_config,
@@ -67,15 +69,26 @@ USED_TOGETHER = {
         "[runners.default]",
         *(field.name for field in fields(RunnerConfig)),
     ],
+    "runner_scale_sets": [
+        "buildkit_image",
+        "aws_cli_image",
+        "admin_principals",
+        "[runner_scale_sets.default]",
+        *(field.name for field in fields(RunnerScaleSetConfig)),
+    ],
+    "github_actions": ["[github_actions.default]", *(field.name for field in fields(GithubActionsConfig))],
 }
 """For each optional setting, the commented lines that make it; in brackets, a table's heading."""
 
 
 def without_comment_signs(names: list[str]) -> str:
     lines = []
+    in_other_table = False  # of which some names are those of a table that is meant
     for line in LINES:
         match = COMMENTED_OUT.fullmatch(line)
-        lines.append(match[1] if match and match["name"] in names else line)
+        if line.startswith(("[", "# [")):
+            in_other_table = match is not None and match["name"] not in names
+        lines.append(match[1] if match and match["name"] in names and not in_other_table else line)
     return "\n".join(lines)
 
 
@@ -97,7 +110,9 @@ def settings(kind: type, prefix: str = "") -> dict[str, Any]:
 SETTINGS = (
     settings(Config)
     | settings(FleetConfig, "builders.main.")
+    | dict.fromkeys(settings(RunnerScaleSetConfig, "runner_scale_sets.default."))
     | dict.fromkeys(settings(RunnerConfig, "runners.default."))  # no fleet of runners is there by default
+    | dict.fromkeys(settings(GithubActionsConfig, "github_actions.default."))  # nor a role
 )
 
 
@@ -134,7 +149,11 @@ def test_an_optional_setting_works_once_its_comment_signs_are_removed(names: lis
     edited = tmp_path / "builders.toml"
     text = without_comment_signs(names)
     # A warm pool is refused beside the types with NVMe that the file has by default.
-    edited.write_text(text.replace("d.2xlarge", ".2xlarge") if "min_size" in names else text)
+    text = text.replace("d.2xlarge", ".2xlarge") if "min_size" in names else text
+    # Runners that are pods build on pods.
+    edited.write_text(
+        text.replace('compute = "ec2"', 'compute = "eks"', 1) if "[runner_scale_sets.default]" in names else text
+    )
 
     assert load_config(edited) != load_config(SHIPPED)
 
@@ -189,11 +208,18 @@ def test_the_constructs_have_the_same_defaults() -> None:
     assert (StoreVolume().iops, StoreVolume().throughput) == (volume.iops, volume.throughput)
 
 
-def test_the_shown_settings_of_runners_that_have_a_default_show_it() -> None:
+@pytest.mark.parametrize(
+    ("section", "kind"),
+    [
+        ("runners", RunnerConfig),
+        ("runner_scale_sets", RunnerScaleSetConfig),
+        ("github_actions", GithubActionsConfig),
+    ],
+)
+def test_the_shown_settings_of_what_is_not_there_by_default_show_their_defaults(section: str, kind: type) -> None:
     names = [name for names in USED_TOGETHER.values() for name in names]
-    shown = tomllib.loads(without_comment_signs(names))["runners"]["default"]
-    defaults = {field.name: field.default for field in fields(RunnerConfig)}
+    shown = tomllib.loads(without_comment_signs(names))[section]["default"]
+    defaults = {field.name: field.default for field in fields(kind) if type(field.default) in (bool, int, str)}
 
-    assert {name: shown[name] for name, default in defaults.items() if type(default) in (bool, int, str)} == {
-        name: default for name, default in defaults.items() if type(default) in (bool, int, str)
-    }
+    assert defaults
+    assert {name: shown[name] for name in defaults} == defaults

@@ -21,6 +21,7 @@ from cdk_buildkit.handlers.certificates.rotation import CertificateLives
 from cdk_buildkit.instance_types import instance_type_architecture
 from stacks.config import Config, ConfigError, load_config
 from stacks.fleet_stack import capacity_of, scaling_of
+from stacks.github_actions import subjects_of
 from stacks.runners import compute_of, tools_of
 
 SHIPPED = (Path(__file__).parent.parent / "builders.toml").read_bytes()
@@ -88,12 +89,22 @@ EVERYTHING_SET: dict[str, Any] = {
             "peers": ["sg-01234567"],
         },
     },
+    "github_actions": {
+        "default": {
+            "builder": "main",
+            "repositories": ["org/app", "org@123456/new@456789"],
+            "branches": ["main"],
+            "environments": ["production"],
+        },
+        "pr": {"builder": "pull-requests", "repositories": ["org/app"], "pull_requests": True},
+    },
 }
 
 KEYS = [
     *EVERYTHING_SET,
     *EVERYTHING_SET["builders"]["main"],
     *EVERYTHING_SET["runners"]["default"],
+    *EVERYTHING_SET["github_actions"]["default"],
     "arm64",
     "x86_64",
     "read",
@@ -250,6 +261,11 @@ def assert_sound(config: Config) -> None:
     for runners in config.runners.values():
         assert runners.builder in fleets
         tools_of(config.runner_tools).check(compute_of(runners).architecture)
+    for role in config.github_actions.values():
+        subjects_of(role)  # it refuses what would let in more than it says
+        others = {each.builder for each in config.github_actions.values() if not each.pull_requests}
+        others |= {each.builder for each in config.runners.values() if not each.pull_requests}
+        assert not (role.pull_requests and role.builder in others)
     assert set(config.buildkit.sha256) == set(config.architectures)
     assert set(config.cache.bucket_names) in (set(), set(config.architectures))
     assert not any(key.lower().startswith("aws:") for key in config.deployment.tags)

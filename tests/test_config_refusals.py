@@ -34,7 +34,136 @@ TOOLS = (
 ONE_SUBNET = VPC.replace(', "subnet-89abcdef"', "")
 RUNNERS = f'{TOOLS}{FLEET}[runners.default]\nbuilder = "main"\n'
 
+ROLE = f'{FLEET}[github_actions.default]\nbuilder = "main"\nrepositories = ["org/app"]\n'
+BRANCH = 'branches = ["main"]\n'
+PROVIDER = "arn:aws:iam::111122223333:oidc-provider"
+PULL_REQUESTS = '[github_actions.pr]\nbuilder = "main"\nrepositories = ["org/app"]\npull_requests = true\n'
+
 REFUSALS = {
+    "a role of no builders": (
+        f"{ROLE}{BRANCH}".replace('builder = "main"', 'builder = "mian"'),
+        (
+            'github_actions.default.builder: got "mian", allowed the name of a fleet of builders (main): did you mean '
+            "main?"
+        ),
+    ),
+    "a role for no repository": (
+        f"{ROLE}{BRANCH}".replace('["org/app"]', "[]"),
+        (
+            "github_actions.default.repositories: got an empty list, allowed at least one entry: add one, or leave the "
+            "key out where it has a default"
+        ),
+    ),
+    "a role for every repository of an organization": (
+        f"{ROLE}{BRANCH}".replace("org/app", "org/*"),
+        (
+            'github_actions.default.repositories[0]: got "org/*", allowed a repository as owner/name, or as '
+            "owner@id/name@id where its subjects are immutable, without a wildcard: write it as its page in GitHub "
+            "does, for example org/app"
+        ),
+    ),
+    "a repository twice": (
+        f"{ROLE}{BRANCH}".replace('["org/app"]', '["org/app", "Org/App"]'),
+        (
+            "github_actions.default.repositories: got org/app, Org/App, allowed one of the two, for GitHub does not "
+            "tell them apart and a policy does: keep the one that GitHub shows"
+        ),
+    ),
+    "a role for all jobs": (
+        ROLE,
+        (
+            "github_actions.default: got no jobs, allowed branches, environments or pull_requests: add for example "
+            'branches = ["main"]'
+        ),
+    ),
+    "branches by a wildcard": (
+        f'{ROLE}branches = ["release/*"]\n',
+        (
+            'github_actions.default.branches[0]: got "release/*", allowed a branch\'s name, of letters, digits and '
+            "._/@#+=-, without a wildcard: name each branch that is protected; whoever may push could make one that a "
+            "wildcard matches"
+        ),
+    ),
+    "a branch as a ref": (
+        f'{ROLE}branches = ["refs/heads/main"]\n',
+        (
+            'github_actions.default.branches[0]: got "refs/heads/main", allowed a branch\'s name, of letters, digits '
+            "and ._/@#+=-, without a wildcard: write it without refs/heads/, and no tag: main"
+        ),
+    ),
+    "an environment with a colon": (
+        f'{ROLE}environments = ["production:eu"]\n',
+        (
+            'github_actions.default.environments[0]: got "production:eu", allowed an environment\'s name, 1 to 255 '
+            "letters, digits, spaces and ._/-, without a wildcard: rename it, in GitHub too"
+        ),
+    ),
+    "pull requests and a branch in one role": (
+        f"{ROLE}{BRANCH}pull_requests = true\n",
+        (
+            "github_actions.default.pull_requests: got true beside branches, allowed one of them, for what pull "
+            "requests leave in a cache protected branches must not read: make a role for each, on a fleet of builders "
+            "for each"
+        ),
+    ),
+    "pull requests on the fleet of a branch": (
+        f"{ROLE}{BRANCH}{PULL_REQUESTS}",
+        (
+            'github_actions.pr.builder: got "main", on which github_actions.default too build, allowed a fleet for '
+            "pull requests alone, for the others would take what those leave in its cache for theirs: make a fleet of "
+            "builders for pull requests"
+        ),
+    ),
+    "pull requests on the fleet of runners": (
+        f"{RUNNERS}{PULL_REQUESTS}",
+        (
+            'github_actions.pr.builder: got "main", on which runners.default too build, allowed a fleet for pull '
+            "requests alone, for the others would take what those leave in its cache for theirs: make a fleet of "
+            "builders for pull requests"
+        ),
+    ),
+    "pull requests on a fleet that another reads": (
+        f'{FLEET}[builders.nightly]\ncache = {{ read = ["main"] }}\n{PULL_REQUESTS}',
+        (
+            'github_actions.pr.builder: got "main", whose cache scope main is read by nightly, allowed a fleet whose '
+            "scope nobody else reads, for pull requests write it: make a fleet of builders for pull requests"
+        ),
+    ),
+    "a provider of another issuer": (
+        f'{ROLE}{BRANCH}oidc_provider_arn = "{PROVIDER}/github.example.com"\n',
+        (
+            f'github_actions.default.oidc_provider_arn: got "{PROVIDER}/github.example.com", allowed the provider for '
+            "token.actions.githubusercontent.com: set issuer too, or take the ARN of that provider"
+        ),
+    ),
+    "a provider given and made": (
+        (
+            f'{ROLE}{BRANCH}oidc_provider_arn = "{PROVIDER}/token.actions.githubusercontent.com"\n'
+            f'[github_actions.other]\nbuilder = "main"\nrepositories = ["org/other"]\n{BRANCH}'
+        ),
+        (
+            "github_actions.other.oidc_provider_arn: got nothing, allowed the same as github_actions.default has, for "
+            "an account has one provider for an issuer: give it in both, or in neither when there is none yet"
+        ),
+    ),
+    "an issuer with its scheme": (
+        f'{ROLE}{BRANCH}issuer = "https://github.example.com"\n',
+        (
+            'github_actions.default.issuer: got "https://github.example.com", allowed a domain, and a path where it '
+            "has one: write it without https://, for example github.example.com/_services/token"
+        ),
+    ),
+    "more subjects than a policy holds": (
+        f"{ROLE}{BRANCH}".replace('["org/app"]', str([f"org/{'a' * 90}{number}" for number in range(16)])),
+        (
+            "github_actions.default.repositories: got subjects of 1974 characters, allowed 1600, for a trust policy "
+            "has room for no more: make a further role for some of them"
+        ),
+    ),
+    "roles that are no table": (
+        f"github_actions = 3\n{FLEET}",
+        "github_actions: got 3, allowed tables of roles: add a table [github_actions.default]",
+    ),
     "runners without buildx": (
         (
             f'{FLEET}[runner_tools]\necr_credential_helper = {{ version = "0.12.0", sha256 = {SUMS} }}\n'
@@ -304,7 +433,7 @@ REFUSALS = {
         f"[network]\n[cach]\n{FLEET}",
         (
             "cach: got an unknown key, allowed deployment, network, cache, buildkit, kubernetes, observability, "
-            "builders, runner_tools, runners: did you mean cache?"
+            "builders, runner_tools, runners, github_actions: did you mean cache?"
         ),
     ),
     "an unknown key with the nearest one": (

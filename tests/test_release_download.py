@@ -255,19 +255,19 @@ def test_a_server_that_is_silent_for_ever_is_given_up(upstream: Upstream, monkey
 
 @pytest.mark.parametrize(
     ("behaviour", "progress"),
-    [(sending(CONTENT, pause=0.2), r"[1-9]\d* of 3000000 bytes"), (silent(2), r"0 of \? bytes")],
+    [(sending(CONTENT, pause=0.2), r"[1-9]\d* of 3000000 bytes"), (silent(6), r"0 of \? bytes")],
     ids=["trickles", "silent"],
 )
 def test_a_server_that_is_too_slow_is_given_up_in_time(upstream: Upstream, behaviour: Behaviour, progress: str) -> None:
     url = upstream.serve("/archive", behaviour)
     started = time.monotonic()
 
-    words = refusal(url, seconds=1)
+    words = refusal(url, seconds=2)
 
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 5
     assert re.fullmatch(
-        rf"{url}: got {progress} in 1 s, allowed the whole file before the function's time ends: deploy again when the "
-        "server is faster, or take a mirror by the release's url",
+        rf"{url}: got {progress} in \d+ s, allowed the whole file before the function's time ends: deploy again when "
+        "the server is faster, or take a mirror by the release's url",
         words,
     )
 

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 BUCKET = "releases"
+LONGEST_WAIT = 10
+"""For how long, in seconds, the upstream holds a request that waits for others."""
 SETTINGS = {"BUCKET": BUCKET, "PREFIX": "buildkit/", "LOG_GROUP": "copier"}
 CONTENT = random.Random("arm64").randbytes(3_000_000)  # noqa: S311 - the same at every run
 OTHER_CONTENT = random.Random("amd64").randbytes(1_000_000)  # noqa: S311 - likewise
@@ -59,7 +61,7 @@ class Upstream:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 upstream.asked.append(self.path)
-                upstream.together.wait(10)
+                upstream.together.wait(LONGEST_WAIT)
                 content = upstream.files.get(self.path.partition("?")[0])
                 self.send_response(404 if content is None else 200)
                 self.send_header("Content-Length", str(len(content or b"")))
@@ -340,8 +342,9 @@ def test_a_server_that_is_too_slow_fails_the_deployment_before_lambda_ends_the_f
 
     answer = cloudformation.send("Create", archive(f"{upstream.url}/arm64"), seconds=ANSWER_SECONDS + 1)
 
-    assert time.monotonic() - started < 2
-    assert "got 0 of ? bytes in 1 s, allowed the whole file before the function's time ends" in reason(answer)
+    assert time.monotonic() - started < LONGEST_WAIT
+    assert "got 0 of ? bytes in " in reason(answer)
+    assert "allowed the whole file before the function's time ends" in reason(answer)
     assert account.objects == {}
 
 

@@ -13,7 +13,7 @@ import pytest
 WITHOUT_NETWORK = ["unshare", "--net"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--net"]
 """A network namespace of its own has no interface but a loopback that is down."""
 
-TEMPLATES = {"builders.toml": 6, "examples/eks.toml": 6, "examples/runners.toml": 8}
+TEMPLATES = {"builders.toml": 6, "examples/eks.toml": 6, "examples/github-actions.toml": 9, "examples/runners.toml": 8}
 """Configurations of every kind, with the number of their stacks."""
 
 

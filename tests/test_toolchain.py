@@ -11,7 +11,8 @@ import pytest
 
 from buildkit_ops.architecture import Architecture
 from local import toolchain
-from local.toolchain import BUILDKIT, BUILDX, DEBIAN_PACKAGES, GO_PROGRAMS, ToolchainError, install_toolchain
+from local.go_programs import ToolchainError
+from local.toolchain import BUILDKIT, BUILDX, DEBIAN_PACKAGES, GO_PROGRAMS, install_toolchain
 
 BUILDERS_TOML = Path(__file__).parent.parent / "builders.toml"
 

@@ -122,6 +122,7 @@ def github_job(
     builder: Annotated[str, typer.Option(help="The name that buildx gets for it.")] = "fleet",
     architecture: Architectures = None,
     timeout: Annotated[float, typer.Option(min=0, help="Minutes to wait for builders.")] = 10,
+    in_cluster: Annotated[bool, typer.Option("--in-cluster", help="Reach the services of the cluster.")] = False,
     region: Region = None,
     profile: Profile = None,
     as_json: Json = False,
@@ -131,7 +132,13 @@ def github_job(
         connection, found = connect_job(
             Account(region=region, profile=profile),
             stack,
-            connecting.Wish(builder=builder, architectures=tuple(architecture or ()), minutes=timeout, use=True),
+            connecting.Wish(
+                builder=builder,
+                architectures=tuple(architecture or ()),
+                minutes=timeout,
+                in_cluster=in_cluster,
+                use=True,
+            ),
             job=GithubJob.read(os.environ),
             buildx=Buildx.find(),
             connections=Connections(),

@@ -19,7 +19,9 @@ from cdk_buildkit.ec2_builder_fleet import Ec2BuilderFleet
 from cdk_buildkit.eks_builder_fleet import EksBuilderFleet
 from cdk_buildkit.existing_cluster import ExistingCluster
 from cdk_buildkit.function_alarm import FunctionAlarm
+from cdk_buildkit.github_actions_role import GithubActionsRole
 from cdk_buildkit.github_runner_fleet import GithubRunnerFleet
+from cdk_buildkit.github_subjects import GithubSubjects
 from cdk_buildkit.keda_operator import KedaOperator
 from cdk_buildkit.keda_release import KedaRelease
 from cdk_buildkit.observability import BuilderObservability
@@ -28,6 +30,9 @@ from cdk_buildkit.pod_scaling import PodScaling
 from cdk_buildkit.pod_waker import PodWaker
 from cdk_buildkit.release_bucket import ReleaseBucket
 from cdk_buildkit.runner_compute import CodeBuildRunners, Ec2Runners, FargateRunners
+from cdk_buildkit.runner_controller import RunnerController
+from cdk_buildkit.runner_controller_release import RunnerControllerRelease
+from cdk_buildkit.runner_scale_set import RunnerScaleSet
 from cdk_buildkit.runner_tools import PinnedTool, RunnerTools
 from cdk_buildkit.store_volume import StoreVolume
 from cdk_buildkit.warm_pool import WarmPool
@@ -57,7 +62,9 @@ __all__ = [
     "ExistingCluster",
     "FargateRunners",
     "FunctionAlarm",
+    "GithubActionsRole",
     "GithubRunnerFleet",
+    "GithubSubjects",
     "KedaOperator",
     "KedaRelease",
     "PinnedTool",
@@ -66,6 +73,9 @@ __all__ = [
     "PodStore",
     "PodWaker",
     "ReleaseBucket",
+    "RunnerController",
+    "RunnerControllerRelease",
+    "RunnerScaleSet",
     "RunnerTools",
     "StoreVolume",
     "WarmPool",

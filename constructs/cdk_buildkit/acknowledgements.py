@@ -4,12 +4,16 @@ Acknowledgements are a part of the CDK: nobody needs cdk-nag, and who runs it ov
 """
 
 import json
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import jsii
 from aws_cdk import Stack, Validations
 from aws_cdk import aws_iam as iam
 from constructs import Construct, IConstruct, IValidation
+
+_Finding = tuple[IConstruct, str]
+"""A construct, and the rule that it breaks."""
 
 
 def acknowledge(construct: IConstruct, rule: str, reason: str) -> None:
@@ -25,12 +29,21 @@ def acknowledge_objects(grantee: iam.IGrantable, arn: str, reason: str) -> None:
     """Answer the finding that a grantee's policy names objects with a wildcard, in this ARN alone."""
     principal: Any = grantee.grant_principal
     if Construct.is_construct(principal):  # a service or an account has no policy of its own
-        principal.node.add_validation(_ObjectsAcknowledgement(principal, arn, reason))
+        _acknowledge_later(
+            principal, reason, lambda stack: [(principal, f"IAM5[Resource::{_flat(stack.resolve(arn))}]")]
+        )
 
 
 def acknowledge_managed_policies(construct: IConstruct, reason: str) -> None:
     """Answer the findings that the roles in a construct have policies that AWS manages: the ones that they have."""
-    construct.node.add_validation(_ManagedPoliciesAcknowledgement(construct, reason))
+
+    def find(stack: Stack) -> Iterator[_Finding]:
+        for role in construct.node.find_all():
+            if isinstance(role, iam.CfnRole):
+                for arn in stack.resolve(role.managed_policy_arns) or ():
+                    yield role, f"IAM4[Policy::{_flat(arn)}]"
+
+    _acknowledge_later(construct, reason, find)
 
 
 def acknowledge_wildcards(construct: IConstruct, reason: str) -> None:
@@ -38,61 +51,36 @@ def acknowledge_wildcards(construct: IConstruct, reason: str) -> None:
 
     For what others make. What is made here names each wildcard that it needs.
     """
-    construct.node.add_validation(_WildcardsAcknowledgement(construct, reason))
 
-
-@jsii.implements(IValidation)
-class _ManagedPoliciesAcknowledgement:
-    """Acknowledges at validation: a finding's id holds the policy's ARN as the template will have it."""
-
-    def __init__(self, construct: IConstruct, reason: str) -> None:
-        self._construct = construct
-        self._reason = reason
-
-    @jsii.member(jsii_name="validate")
-    def validate(self) -> list[str]:
-        stack = Stack.of(self._construct)
-        for role in self._construct.node.find_all():
-            if isinstance(role, iam.CfnRole):
-                for arn in stack.resolve(role.managed_policy_arns) or ():
-                    acknowledge(role, f"IAM4[Policy::{_flat(arn)}]", self._reason)
-        return []
-
-
-@jsii.implements(IValidation)
-class _WildcardsAcknowledgement:
-    """Acknowledges at validation: a finding's id holds the action or the ARN as the template will have it."""
-
-    def __init__(self, construct: IConstruct, reason: str) -> None:
-        self._construct = construct
-        self._reason = reason
-
-    @jsii.member(jsii_name="validate")
-    def validate(self) -> list[str]:
-        stack = Stack.of(self._construct)
-        for policy in self._construct.node.find_all():
+    def find(stack: Stack) -> Iterator[_Finding]:
+        for policy in construct.node.find_all():
             if isinstance(policy, iam.CfnPolicy):
                 for statement in stack.resolve(policy.policy_document)["Statement"]:
                     for kind in ("Action", "Resource"):
-                        for value in _listed(statement.get(kind, [])):
-                            if "*" in _flat(value):
-                                acknowledge(policy, f"IAM5[{kind}::{_flat(value)}]", self._reason)
-        return []
+                        for value in map(_flat, _listed(statement.get(kind, []))):
+                            if "*" in value:
+                                yield policy, f"IAM5[{kind}::{value}]"
+
+    _acknowledge_later(construct, reason, find)
+
+
+def _acknowledge_later(construct: IConstruct, reason: str, find: Callable[[Stack], Iterable[_Finding]]) -> None:
+    construct.node.add_validation(_Acknowledgement(construct, reason, find))
 
 
 @jsii.implements(IValidation)
-class _ObjectsAcknowledgement:
-    """Acknowledges at validation: the finding's id holds the ARN as the template will have it."""
+class _Acknowledgement:
+    """Acknowledges at validation: a finding's id holds an action or an ARN as the template will have it."""
 
-    def __init__(self, construct: IConstruct, arn: str, reason: str) -> None:
+    def __init__(self, construct: IConstruct, reason: str, find: Callable[[Stack], Iterable[_Finding]]) -> None:
         self._construct = construct
-        self._arn = arn
         self._reason = reason
+        self._find = find
 
     @jsii.member(jsii_name="validate")
     def validate(self) -> list[str]:
-        arn = _flat(Stack.of(self._construct).resolve(self._arn))
-        acknowledge(self._construct, f"IAM5[Resource::{arn}]", self._reason)
+        for construct, rule in self._find(Stack.of(self._construct)):
+            acknowledge(construct, rule, self._reason)
         return []
 
 

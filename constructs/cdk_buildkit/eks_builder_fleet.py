@@ -22,13 +22,14 @@ from cdk_buildkit.builder_images import BuilderImages
 from cdk_buildkit.builder_load_balancer import BUILDKIT_PORT, HEALTH_PORT, BuilderLoadBalancer
 from cdk_buildkit.builder_namespace import BuilderNamespace
 from cdk_buildkit.builder_node_pool import BuilderNodePool
-from cdk_buildkit.builder_pods import BuilderPods, PodSettings, drain_time, settling
-from cdk_buildkit.builder_scaling import METRIC_NAMESPACE, METRIC_PERIOD, BuilderScaling
+from cdk_buildkit.builder_pods import BuilderPods, PodSettings, drain_time
+from cdk_buildkit.builder_scaling import METRIC_NAMESPACE, BuilderScaling
 from cdk_buildkit.cache_bucket import CacheBucket
 from cdk_buildkit.cache_names import CacheNames
 from cdk_buildkit.client_grant import grant_client
 from cdk_buildkit.keda_operator import KedaOperator
 from cdk_buildkit.kubernetes_manifest import KubernetesManifest
+from cdk_buildkit.pod_environment import pod_environment
 from cdk_buildkit.pod_files import pod_files, pod_files_sum
 from cdk_buildkit.pod_resources import PodResources, PodStore
 from cdk_buildkit.pod_scaling import PodScaling
@@ -118,6 +119,7 @@ class EksBuilderFleet(Construct):
         self.architectures = tuple(caches)
         self.caches = dict(caches)
         self.write = write
+        self.client_namespaces = tuple(client_namespaces)
         self.vpc = cluster.vpc
         self.cluster = cluster
         self.namespace = namespace or f"buildkit-{record_name}"
@@ -329,7 +331,15 @@ class EksBuilderFleet(Construct):
             cluster=self.cluster,
             architecture=architecture,
             settings=self._settings,
-            environment=self._environment(architecture, cache),
+            environment=pod_environment(
+                fleet=self.domain_name,
+                architecture=architecture,
+                region=Stack.of(self).region,
+                bucket=cache.bucket.bucket_name,
+                certificate_secret=self.certificates.server_secret.secret_arn,
+                scaling=self.scaling,
+                longest_build=self._longest_build,
+            ),
         )
         # A pod that starts before its role may do anything fails, and one whose nodes go first is killed.
         for needed in (self._files, self._storage, self._node_pool, self._identity, self.role):
@@ -367,28 +377,3 @@ class EksBuilderFleet(Construct):
         binding = self.cluster.apply(self, f"{architecture.construct_id}Binding", manifest)
         binding.node.add_dependency(pods)
         return target_group
-
-    def _environment(self, architecture: Architecture, cache: CacheBucket) -> Mapping[str, Mapping[str, str]]:
-        region, scaling = Stack.of(self).region, self.scaling
-        settling_seconds = str(int(settling().total_seconds()))
-        return {
-            "certificate": {"AWS_REGION": region, "CERTIFICATE_SECRET": self.certificates.server_secret.secret_arn},
-            "agent": {
-                "AWS_REGION": region,
-                "FLEET": self.domain_name,
-                "ARCHITECTURE": architecture.value,
-                "METRIC_NAMESPACE": METRIC_NAMESPACE,
-                "PUBLISH_SECONDS": str(int(METRIC_PERIOD.total_seconds())),
-                "MAX_BUILDS": str(scaling.max_builds),
-                "LONGEST_BUILD_SECONDS": str(int(self._longest_build.total_seconds())),
-                "SETTLING_SECONDS": settling_seconds,
-            },
-            "buildkitd": {
-                "AWS_REGION": region,
-                "AWS_BUCKET": cache.bucket.bucket_name,
-                "SETTLING_SECONDS": settling_seconds,
-                "MAX_PARALLELISM": str(scaling.max_parallelism or 0),
-                "STEP_MEMORY_BYTES": str(int(scaling.step_memory.to_bytes()) if scaling.step_memory else 0),
-                "STEP_CPUS": str(scaling.step_cpus or 0),
-            },
-        }

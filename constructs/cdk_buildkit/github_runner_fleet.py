@@ -4,28 +4,21 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-import jsii
 from aws_cdk import Annotations, Duration, Stack, Token
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_ecr as ecr
 from aws_cdk import aws_secretsmanager as secretsmanager
 from cloudsnorkel import cdk_github_runners as engine
-from constructs import Construct, IValidation
+from constructs import Construct
 
 from buildkit_ops.architecture import Architecture
-from cdk_buildkit.ec2_builder_fleet import Ec2BuilderFleet
-from cdk_buildkit.eks_builder_fleet import EksBuilderFleet
+from cdk_buildkit.builder_fleet import BuilderFleet
 from cdk_buildkit.runner_compute import Ec2Runners, RunnerCompute
 from cdk_buildkit.runner_findings import acknowledge_engine, acknowledge_engine_policies
+from cdk_buildkit.runner_group_warning import warn_without_group
 from cdk_buildkit.runner_hooks import hook_components
 from cdk_buildkit.runner_providers import RunnerPlacement, add_providers
 from cdk_buildkit.runner_tools import RunnerTools, tools_component
-
-BuilderFleet = Ec2BuilderFleet | EksBuilderFleet
-"""A fleet of builders, whatever it runs on."""
-
-WARNING_ID = "cdk-buildkit:runnersWithoutGroup"
-"""By this, `Annotations.of(fleet).acknowledge_warning` answers the warning about a missing runner group."""
 
 
 class GithubRunnerFleet(Construct):
@@ -94,6 +87,7 @@ class GithubRunnerFleet(Construct):
         _check_architectures(builders, builder_architectures)
         self.builders = builders
         self.labels = tuple(labels)
+        self.pull_requests = pull_requests
 
         others = {each.node.path for each in Stack.of(self).node.children}
         security_group = ec2.SecurityGroup(self, "SecurityGroup", vpc=vpc, description="GitHub runners")
@@ -132,7 +126,8 @@ class GithubRunnerFleet(Construct):
             if each.node.path not in others:
                 acknowledge_engine_policies(each)
         if not runner_group:
-            self.node.add_validation(_GroupWarning(self, pull_requests=pull_requests))
+            runs_on = f"[{', '.join(('self-hosted', *self.labels))}]"
+            warn_without_group(self, builders=builders, runs_on=runs_on, pull_requests=pull_requests)
 
     def _bind(
         self, security_group: ec2.SecurityGroup, peers: Sequence[ec2.IPeer], repositories: Sequence[ecr.IRepository]
@@ -211,34 +206,3 @@ def _check_architectures(builders: BuilderFleet, architectures: Sequence[Archite
             f"jobs connect to architectures that their builders have ({', '.join(builders.caches)}); got "
             f"{', '.join(missing)}: leave builder_architectures out for all"
         )
-
-
-@jsii.implements(IValidation)
-class _GroupWarning:
-    """Warns at validation: who reads the scope may be granted after the runners are made."""
-
-    def __init__(self, runners: GithubRunnerFleet, *, pull_requests: bool) -> None:
-        self._runners = runners
-        self._pull_requests = pull_requests
-
-    @jsii.member(jsii_name="validate")
-    def validate(self) -> list[str]:
-        builders = self._runners.builders
-        readers = {_name(each) for cache in builders.caches.values() for each in cache.readers(builders.write)}
-        others = sorted(readers - {_name(builders.role)})
-        if not others and self._pull_requests:
-            return []
-        Annotations.of(self._runners).add_warning_v2(
-            WARNING_ID,
-            f"These runners have no runner group. Who opens a pull request in a repository that they serve can write "
-            f"`runs-on: [{', '.join(('self-hosted', *self._runners.labels))}]` in it, build on the fleet "
-            f"{builders.domain_name}, and leave layers in its cache scope {builders.write.name}. That is read by "
-            f"{', '.join(['later builds of that fleet', *others])}. Give runner_group, a group in GitHub that is "
-            "limited to selected workflows on protected branches; or bind the runners to a fleet whose scope pull "
-            "requests alone read, and say pull_requests.",
-        )
-        return []
-
-
-def _name(principal: Any) -> str:  # noqa: ANN401 - a role, or what stands for an account or a service
-    return str(principal.node.path) if Construct.is_construct(principal) else str(principal)

@@ -32,7 +32,7 @@ def hook_components(
         ValueError: The name of the builders' stack is known at deployment alone.
     """
     variables = {
-        "CDK_BUILDKIT_STACK": _stack_name(builders),
+        "CDK_BUILDKIT_STACK": stack_name(builders),
         "CDK_BUILDKIT_ARCHITECTURES": " ".join(architectures),
         "CDK_BUILDKIT_TIMEOUT": f"{timeout.to_minutes(integral=False):g}",
     }
@@ -60,7 +60,12 @@ def hook_components(
     ]
 
 
-def _stack_name(builders: Construct) -> str:
+def stack_name(builders: Construct) -> str:
+    """Return the name of the builders' stack, by which jobs find them.
+
+    Raises:
+        ValueError: It is known at deployment alone.
+    """
     name = Stack.of(builders).stack_name
     if Token.is_unresolved(name):
         raise ValueError(

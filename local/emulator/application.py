@@ -7,7 +7,7 @@ from typing import Any
 
 from werkzeug.wsgi import get_input_stream
 
-from local.emulator import control
+from local.emulator import control, web_identity
 from local.emulator.authorization import Denied, authorize, bucket_exists, may_list
 from local.emulator.cloudformation import answers
 from local.emulator.errors import Answer, NotEmulatedError, Refusal
@@ -70,6 +70,9 @@ class Application:
 
     def _carry_out(self, request: AwsRequest, environ: Environ) -> Answer:
         if not self.enforce_iam and not is_of_function(request.access_key):
+            return self._ask_services(environ)
+        if request.action == web_identity.ACTION:  # nobody has signed it: what it bears is the caller's proof
+            web_identity.check_token(request.parameters)
             return self._ask_services(environ)
         principal = authorize(request, environ)
         answer = self._ask_services(environ)

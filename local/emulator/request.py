@@ -26,7 +26,7 @@ class AwsRequest:
     Args:
         method: The HTTP method.
         raw_path: The path as it was sent, percent-encoded.
-        service: The service as IAM's actions name it; `s3` for an unsigned request.
+        service: The service as IAM's actions name it; for an unsigned request `sts` or `s3`.
         access_key: Whose signature it bears. None: it is not signed.
         session_token: The token that goes with a temporary key. None: there is none.
         query: The query's parameters.
@@ -55,7 +55,8 @@ class AwsRequest:
         signature = re.search(r"Credential=([^/,\s]+)/([^,\s]+)", environ.get("HTTP_AUTHORIZATION", ""))
         credential = f"{signature[1]}/{signature[2]}" if signature else query.get("X-Amz-Credential", "")
         access_key, _, scope = credential.partition("/")
-        service = scope.split("/")[2] if scope.count("/") >= 2 else "s3"  # noqa: PLR2004 - date, region, service
+        is_whole = scope.count("/") >= 2  # noqa: PLR2004 - date, region, service
+        service = scope.split("/")[2] if is_whole else _unsigned_service(environ)
         service = _IAM_PREFIXES.get(service, service)
         parameters: Mapping[str, Any] = {} if service == "s3" else _parameters(environ, query)
         in_path, named = rest_action(service, environ["REQUEST_METHOD"], raw_path)
@@ -73,6 +74,12 @@ class AwsRequest:
             bucket=bucket,
             key=key,
         )
+
+
+def _unsigned_service(environ: Environ) -> str:
+    """Tell S3, whose objects may be everybody's, from STS, which gives keys to who has none yet."""
+    is_form = environ.get("CONTENT_TYPE", "").startswith("application/x-www-form-urlencoded")
+    return "sts" if environ["REQUEST_METHOD"] == "POST" and environ["PATH_INFO"] == "/" and is_form else "s3"
 
 
 def body(environ: Environ) -> bytes:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local.go_modules import KEDA, build_in_module, fetch_module
-from local.toolchain import CACHE, locked
+from local.go_programs import CACHE, locked
 
 _SOURCES = Path(__file__).parent
 

@@ -17,9 +17,10 @@ from pathlib import Path
 
 from local.base_image.debian import fetch_packages
 from local.base_image.oci_layout import FileSystem
+from local.go_programs import locked
 from local.kubernetes.objects import KubernetesError
 from local.lab import ARCHITECTURE
-from local.toolchain import Toolchain, locked
+from local.toolchain import Toolchain
 
 _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 _FIREWALL = ("iptables", "iptables-restore", "iptables-save", "ip6tables", "ip6tables-restore", "ip6tables-save")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from local.go_modules import BUILDX, build_in_module, fetch_module
-from local.toolchain import CACHE, locked
+from local.go_programs import CACHE, locked
 
 _SOURCE = Path(__file__).parent / "decode.go"
 

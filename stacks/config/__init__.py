@@ -1,8 +1,10 @@
 """The deployment's configuration: one TOML file, read once and valid throughout, or refused with reasons."""
 
+from stacks.config.github_actions_settings import GithubActionsConfig
 from stacks.config.kubernetes_settings import ClusterConfig, DriverConfig, KedaConfig, KubernetesConfig, PodsConfig
 from stacks.config.load import load_config
 from stacks.config.problems import ConfigError
+from stacks.config.runner_scale_set_settings import RunnerControllerConfig, RunnerScaleSetConfig
 from stacks.config.runner_settings import AccessConfig, RunnerConfig, RunnerToolsConfig
 from stacks.config.scaling_settings import ScalingConfig
 from stacks.config.settings import (
@@ -29,12 +31,15 @@ __all__ = [
     "DeploymentConfig",
     "DriverConfig",
     "FleetConfig",
+    "GithubActionsConfig",
     "KedaConfig",
     "KubernetesConfig",
     "NetworkConfig",
     "ObservabilityConfig",
     "PodsConfig",
     "RunnerConfig",
+    "RunnerControllerConfig",
+    "RunnerScaleSetConfig",
     "RunnerToolsConfig",
     "ScalingConfig",
     "ScopesConfig",

@@ -1,14 +1,13 @@
 """The settings of EKS: the cluster, and what a fleet of pods has that one of instances has not."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from cdk_buildkit import KedaRelease, PodResources, PodStore
 from cdk_buildkit.builder_cluster import KUBERNETES_VERSIONS
-from stacks.config.values import (
+from stacks.config.kubernetes_values import (
     AwsCliImage,
     BuildkitImage,
-    Builds,
     ChartRepository,
     ClusterName,
     GroupName,
@@ -20,11 +19,10 @@ from stacks.config.values import (
     NamespaceName,
     PrincipalArn,
     PrivateBlock,
-    PublicBlock,
-    SecurityGroupId,
     Store,
-    between,
 )
+from stacks.config.runner_scale_set_settings import RunnerControllerConfig
+from stacks.config.values import Builds, PublicBlock, SecurityGroupId, between
 
 _RESOURCES = PodResources()
 _KEDA = KedaRelease()
@@ -94,6 +92,7 @@ class KubernetesConfig:
             none.
         cluster: An existing cluster. Default: a new one.
         keda: What scales the pods.
+        runner_controller: What starts runners that are pods. It is installed where there is a runner scale set.
     """
 
     version: KubernetesVersion = KUBERNETES_VERSIONS[0]
@@ -103,6 +102,7 @@ class KubernetesConfig:
     public_access_cidrs: tuple[PublicBlock, ...] = ()
     cluster: ClusterConfig | None = None
     keda: KedaConfig = KedaConfig()
+    runner_controller: RunnerControllerConfig = field(default_factory=RunnerControllerConfig)
 
 
 @dataclass(frozen=True, kw_only=True)

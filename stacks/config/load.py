@@ -9,10 +9,14 @@ from buildkit_ops.architecture import Architecture
 from cdk_buildkit.instance_types import DEFAULT_INSTANCE_TYPES
 from stacks.config import rules
 from stacks.config.document import read_document, shown
+from stacks.config.github_actions_rules import github_actions_problems
+from stacks.config.github_actions_settings import GithubActionsConfig
 from stacks.config.kubernetes_rules import kubernetes_problems
 from stacks.config.kubernetes_settings import KubernetesConfig
 from stacks.config.problems import ConfigError, KeyPath, Problem, RefusalError
 from stacks.config.runner_rules import runner_problems
+from stacks.config.runner_scale_set_rules import scale_set_problems, with_runners_admitted
+from stacks.config.runner_scale_set_settings import RunnerScaleSetConfig
 from stacks.config.runner_settings import RunnerConfig, RunnerToolsConfig
 from stacks.config.settings import (
     BuildkitConfig,
@@ -67,7 +71,14 @@ class _Reading:
         observability = self._settings(self._document.get("observability", {}), ObservabilityConfig, ("observability",))
         tools = self._settings(self._document.get("runner_tools", {}), RunnerToolsConfig, ("runner_tools",))
         builders = self._fleets()
-        runners = self._runners()
+        runners = self._named("runners", RunnerConfig, "tables of runners", "add a table [runners.default]")
+        scale_sets = self._named(
+            "runner_scale_sets", RunnerScaleSetConfig, "tables of runners", "add a table [runner_scale_sets.default]"
+        )
+        roles = self._named(
+            "github_actions", GithubActionsConfig, "tables of roles", "add a table [github_actions.default]"
+        )
+        builders = with_runners_admitted(builders, scale_sets)
         if network:
             self.problems += rules.network_problems(network)
         if cache:
@@ -79,8 +90,10 @@ class _Reading:
             self.problems += kubernetes_problems(kubernetes, network, builders)
         tables = self._document.get("builders")
         if network and tools and isinstance(tables, dict) and len(builders) == len(tables):
-            # A fleet that could not be read may be the one that runners build on.
+            # A fleet that could not be read may be the one that runners and roles are for.
             self.problems += runner_problems(runners, tools, network, builders)
+            self.problems += scale_set_problems(scale_sets, builders)
+            self.problems += github_actions_problems(roles, runners, builders)
         if self.problems or not (
             deployment and network and cache and buildkit and kubernetes and observability and tools
         ):
@@ -96,6 +109,8 @@ class _Reading:
             builders=builders,
             runner_tools=tools,
             runners=runners,
+            runner_scale_sets=scale_sets,
+            github_actions=roles,
         )
 
     def _fleets(self) -> dict[str, FleetConfig]:
@@ -121,23 +136,23 @@ class _Reading:
             self.problems += rules.reader_problems(fleets)
         return fleets
 
-    def _runners(self) -> dict[str, RunnerConfig]:
-        path = ("runners",)
-        tables = self._document.get("runners", {})
+    def _named(self, section: str, kind: type[_Settings], allowed: str, mend: str) -> dict[str, _Settings]:
+        """Read a section whose tables have names of the operator's own."""
+        tables = self._document.get(section, {})
         if not isinstance(tables, dict):
-            self._refuse(path, RefusalError(tables, "tables of runners", "add a table [runners.default]"))
+            self._refuse((section,), RefusalError(tables, allowed, mend))
             return {}
-        runners = {}
+        found = {}
         for name, table in tables.items():
             try:
                 check_name(name)
             except RefusalError as error:
-                self._refuse((*path, name), error)
+                self._refuse((section, name), error)
                 continue
-            runner = self._settings(table, RunnerConfig, (*path, name))
-            if runner:
-                runners[name] = runner
-        return runners
+            settings = self._settings(table, kind, (section, name))
+            if settings:
+                found[name] = settings
+        return found
 
     def _settings(self, value: object, kind: type[_Settings], path: KeyPath) -> _Settings | None:
         settings, problems = structure(value, kind, path)

@@ -8,19 +8,15 @@ from buildkit_ops.architecture import Architecture
 from cdk_buildkit import CodeBuildRunners, Ec2Runners, FargateRunners
 from cdk_buildkit.runner_compute import COMPUTE_TYPES, FARGATE_MEMORY
 from cdk_buildkit.runner_tools import BUILDX_URL, ECR_CREDENTIAL_HELPER_URL
+from stacks.config.runner_values import Access, EcrRepository, GithubName, RunnerName, ToolVersion
 from stacks.config.values import (
-    Access,
     ClientPeer,
     DnsName,
-    EcrRepository,
-    GithubName,
     InstanceType,
     Name,
     PublicBlock,
     ReleaseUrl,
-    RunnerName,
     Sha256,
-    ToolVersion,
     between,
     one_of,
     one_of_numbers,
@@ -31,32 +27,37 @@ _FARGATE = FargateRunners()
 
 
 @dataclass(frozen=True, kw_only=True)
-class BuildxConfig:
-    """The buildx of the runners' images.
+class ToolConfig:
+    """A program of the runners' images.
 
     Args:
-        version: Its release's tag.
-        url: Where it is; `{version}` and `{architecture}` (`amd64`, `arm64`) are filled in.
+        version: Its release's name.
         sha256: Hexadecimal SHA-256 of each architecture's program.
     """
 
     version: ToolVersion
     sha256: Mapping[Architecture, Sha256]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildxConfig(ToolConfig):
+    """The buildx of the runners' images.
+
+    Args:
+        url: Where it is; `{version}` and `{architecture}` (`amd64`, `arm64`) are filled in.
+    """
+
     url: ReleaseUrl = BUILDX_URL
 
 
 @dataclass(frozen=True, kw_only=True)
-class EcrCredentialHelperConfig:
+class EcrCredentialHelperConfig(ToolConfig):
     """The Amazon ECR credential helper of the runners' images.
 
     Args:
-        version: Its release's number.
         url: Where it is; `{version}` and `{architecture}` (`amd64`, `arm64`) are filled in.
-        sha256: Hexadecimal SHA-256 of each architecture's program.
     """
 
-    version: ToolVersion
-    sha256: Mapping[Architecture, Sha256]
     url: ReleaseUrl = ECR_CREDENTIAL_HELPER_URL
 
 

@@ -14,7 +14,9 @@ from cdk_buildkit import (
 )
 from cdk_buildkit.handlers.certificates.rotation import LONGEST_LIFE, SHORTEST_LIFE, CertificateLives
 from cdk_buildkit.instance_types import DEFAULT_INSTANCE_TYPES
+from stacks.config.github_actions_settings import GithubActionsConfig
 from stacks.config.kubernetes_settings import KubernetesConfig, PodsConfig
+from stacks.config.runner_scale_set_settings import RunnerScaleSetConfig
 from stacks.config.runner_settings import RunnerConfig, RunnerToolsConfig
 from stacks.config.scaling_settings import ScalingConfig
 from stacks.config.tags import Tags
@@ -237,6 +239,8 @@ class Config:
         builders: The fleets by name; there is at least one.
         runner_tools: What the images of the runners have.
         runners: The fleets of GitHub runners by name.
+        runner_scale_sets: The GitHub runners that are pods by name.
+        github_actions: The roles for jobs of GitHub Actions on other runners by name.
     """
 
     deployment: DeploymentConfig
@@ -248,6 +252,8 @@ class Config:
     builders: Mapping[str, FleetConfig]
     runner_tools: RunnerToolsConfig = field(default_factory=RunnerToolsConfig)
     runners: Mapping[str, RunnerConfig] = field(default_factory=dict)
+    runner_scale_sets: Mapping[str, RunnerScaleSetConfig] = field(default_factory=dict)
+    github_actions: Mapping[str, GithubActionsConfig] = field(default_factory=dict)
 
     @property
     def architectures(self) -> tuple[Architecture, ...]:

@@ -6,12 +6,8 @@ from collections.abc import Callable
 from typing import Annotated
 
 from buildkit_ops.cache_scope import CacheScope
-from cdk_buildkit import PodStore
-from cdk_buildkit.builder_cluster import KUBERNETES_VERSIONS
-from cdk_buildkit.builder_images import EXAMPLE_IMAGES, IMAGE_ALLOWED, how_to_find_digest, is_pinned
 from cdk_buildkit.builder_logs import RETENTION_DAYS
-from cdk_buildkit.github_runner_fleet import is_runner_name
-from cdk_buildkit.instance_types import instance_family_architecture, instance_type_architecture
+from cdk_buildkit.instance_types import instance_type_architecture
 from stacks.config.problems import RefusalError, listing, suggestion
 
 RUN_STEP_NETWORK = ipaddress.IPv4Network("10.10.0.0/16")
@@ -20,9 +16,17 @@ RUN_STEP_NETWORK = ipaddress.IPv4Network("10.10.0.0/16")
 LONGEST_ZONE_NAME = 253 - len("client.") - len(".") - 32
 """Characters of a zone's name: a DNS name has 253, a fleet's name 32."""
 
+PARTITION = r"arn:aws(-[a-z]+)*"
+"""How an ARN begins, as a pattern."""
+
+REGION = r"[a-z]{2,4}(-[a-z]+)+-[0-9]"
+"""A region's name, as a pattern."""
+
+CONSOLE = "copy it from the console or the command line"
+"""How to mend an identifier."""
+
 _HEX = r"([0-9a-f]{8}|[0-9a-f]{17})"
 _NO_VPC_NETWORKS = tuple(map(ipaddress.IPv4Network, ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3")))
-_LINK_LOCAL = ipaddress.IPv4Network("169.254.0.0/16")
 _SMALLEST_VPC, _LARGEST_VPC = 28, 16
 
 
@@ -124,51 +128,11 @@ def check_block(value: str) -> None:
         raise RefusalError(value, "an IPv4 block", 'write for example "198.51.100.0/24"') from error
 
 
-def check_private_block(value: str) -> None:
-    """Require an IPv4 block of private addresses, the node's own services not among them."""
-    try:
-        network = ipaddress.IPv4Network(value)
-    except ValueError as error:
-        raise RefusalError(value, "a private IPv4 block", 'write for example "10.0.3.0/24"') from error
-    if not network.is_private or network.overlaps(_LINK_LOCAL):
-        raise RefusalError(
-            value,
-            f"a private IPv4 block outside {_LINK_LOCAL}, where the node's own services are",
-            "take that of the registry or endpoint; the internet is open anyway",
-        )
-
-
-def pinned(example: str) -> Callable[[str], None]:
-    """Require an image that is pinned by its digest."""
-
-    def check(value: str) -> None:
-        if not is_pinned(value):
-            raise RefusalError(value, IMAGE_ALLOWED, how_to_find_digest(example))
-
-    return check
-
-
 def check_instance_type(value: str) -> None:
     """Require the name of an instance type that Linux runs on."""
     if not instance_type_architecture(value):
         raise RefusalError(
             value, "an instance type for Linux", "write family and size as EC2 does, for example c7gd.2xlarge"
-        )
-
-
-def check_instance_family(value: str) -> None:
-    """Require the name of an instance family that Linux runs on."""
-    if not instance_family_architecture(value):
-        raise RefusalError(value, "an instance family for Linux", "write it without a size, for example c7gd")
-
-
-def check_runner_name(value: str) -> None:
-    """Require a label or a runner group whose characters no shell takes apart."""
-    if not is_runner_name(value):
-        raise RefusalError(
-            value,
-            "1 to 64 letters, digits, dots, hyphens and underscores",
-            "rename it, in GitHub too",
         )
 
 
@@ -206,98 +170,19 @@ def _without_placeholders(url: str) -> str:
     return url.replace("{architecture}", "").replace("{version}", "")
 
 
-_PARTITION = r"arn:aws(-[a-z]+)*"
-_REGION = r"[a-z]{2,4}(-[a-z]+)+-[0-9]"
-_CONSOLE = "copy it from the console or the command line"
-
 Name = Annotated[str, check_name]
 Cidr = Annotated[str, check_vpc_cidr]
 ClientPeer = Annotated[str, check_client]
 DnsName = Annotated[str, check_dns_name]
-InstanceFamily = Annotated[str, check_instance_family]
 InstanceType = Annotated[str, check_instance_type]
 ReleaseUrl = Annotated[str, check_release_url]
-RunnerName = Annotated[str, check_runner_name]
-GithubName = Annotated[
-    str,
-    matching("[A-Za-z0-9._-]{1,100}", "a name in GitHub, 1 to 100 letters, digits, dots, hyphens, _", "write it alone"),
-]
-Access = Annotated[str, one_of("url", "gateway", "vpc", "none")]
-EcrRepository = Annotated[
-    str,
-    matching(
-        rf"[0-9]{{12}}\.dkr\.ecr\.{_REGION}\.amazonaws\.com(\.cn)?/[a-z0-9]+([._/-]+[a-z0-9]+)*",
-        "an ECR repository's URI, <account>.dkr.ecr.<region>.amazonaws.com/<name>",
-        "write it without https:// and without a tag",
-    ),
-]
-Compute = Annotated[str, one_of("ec2", "eks")]
-Store = Annotated[str, one_of(*PodStore)]
-KubernetesVersion = Annotated[str, one_of(*KUBERNETES_VERSIONS)]
-BuildkitImage = Annotated[str, pinned(EXAMPLE_IMAGES["buildkit"])]
-AwsCliImage = Annotated[str, pinned(EXAMPLE_IMAGES["aws_cli"])]
-PrivateBlock = Annotated[str, check_private_block]
 PublicBlock = Annotated[str, check_block]
-KedaVersion = Annotated[
-    str, matching(r"[0-9]{1,4}(\.[0-9]{1,4}){2}", "a whole version", "write one that the chart's repository has")
-]
-ChartRepository = Annotated[
-    str,
-    matching(
-        r"(https|oci)://[!-?A-~]{1,1000}",
-        "a URL that begins with https:// or oci://, without a user's name",
-        "write the repository's whole URL",
-    ),
-]
-ImageRegistry = Annotated[
-    str,
-    matching(
-        r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?(/[a-z0-9._-]+)*",
-        "a registry's name, with what comes before kedacore/",
-        "write it without https:// and without a slash at its end",
-    ),
-]
-ImageDigest = Annotated[
-    str,
-    matching(
-        "sha256:[0-9a-f]{64}",
-        "sha256: and 64 lower-case hexadecimal digits",
-        "take what `docker buildx imagetools inspect` prints first",
-    ),
-]
-GroupName = Annotated[
-    str,
-    matching(
-        "(?!system:)[a-z0-9]([a-z0-9:._-]{0,62}[a-z0-9])?",
-        "a group's name in Kubernetes, 1 to 64 lower-case characters, none of its own that begin with system:",
-        "name one of your own, for example buildkit-main-builders",
-    ),
-]
-ClusterName = Annotated[
-    str,
-    matching("[0-9A-Za-z][0-9A-Za-z_-]{0,99}", "a cluster's name, 1 to 100 letters, digits, hyphens, _", _CONSOLE),
-]
+Compute = Annotated[str, one_of("ec2", "eks")]
 SecurityGroupId = Annotated[
-    str, matching(f"sg-{_HEX}", "a security group's id, sg- and 8 or 17 hexadecimal digits", _CONSOLE)
+    str, matching(f"sg-{_HEX}", "a security group's id, sg- and 8 or 17 hexadecimal digits", CONSOLE)
 ]
-NamespaceName = Annotated[
-    str,
-    matching(
-        "[a-z0-9]([a-z0-9-]{0,44}[a-z0-9])?",
-        "a namespace's name, 1 to 46 lower-case letters, digits and hyphens, no hyphen at an end",
-        "rename it, for example to buildkit-main",
-    ),
-]
-PrincipalArn = Annotated[
-    str,
-    matching(
-        rf"{_PARTITION}:iam::[0-9]{{12}}:(role|user)/[\w+=,.@/-]{{1,512}}",
-        "a role's or a user's ARN, arn:aws:iam::<account>:role/<name>",
-        _CONSOLE,
-    ),
-]
-VpcId = Annotated[str, matching(f"vpc-{_HEX}", "a VPC's id, vpc- and 8 or 17 hexadecimal digits", _CONSOLE)]
-SubnetId = Annotated[str, matching(f"subnet-{_HEX}", "a subnet's id, subnet- and 8 or 17 hexadecimal digits", _CONSOLE)]
+VpcId = Annotated[str, matching(f"vpc-{_HEX}", "a VPC's id, vpc- and 8 or 17 hexadecimal digits", CONSOLE)]
+SubnetId = Annotated[str, matching(f"subnet-{_HEX}", "a subnet's id, subnet- and 8 or 17 hexadecimal digits", CONSOLE)]
 AmiId = Annotated[
     str,
     matching(
@@ -311,21 +196,21 @@ HostedZoneId = Annotated[
 ]
 AvailabilityZone = Annotated[
     str,
-    matching(f"{_REGION}(-[a-z]+-[0-9])?[a-z]", "an availability zone's name", "write it out, for example eu-west-1a"),
+    matching(f"{REGION}(-[a-z]+-[0-9])?[a-z]", "an availability zone's name", "write it out, for example eu-west-1a"),
 ]
 AlarmTopicArn = Annotated[
     str,
     matching(
-        rf"{_PARTITION}:sns:{_REGION}:[0-9]{{12}}:[A-Za-z0-9_-]{{1,256}}",
+        rf"{PARTITION}:sns:{REGION}:[0-9]{{12}}:[A-Za-z0-9_-]{{1,256}}",
         "an SNS topic's ARN, arn:aws:sns:<region>:<account>:<name>, no FIFO topic",
-        _CONSOLE,
+        CONSOLE,
     ),
 ]
 LogRetentionDays = Annotated[int, one_of_numbers(*RETENTION_DAYS)]
 KmsKeyArn = Annotated[
     str,
     matching(
-        rf"{_PARTITION}:kms:{_REGION}:[0-9]{{12}}:key/([0-9a-f]{{8}}(-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}|mrk-[0-9a-f]{{32}})",
+        rf"{PARTITION}:kms:{REGION}:[0-9]{{12}}:key/([0-9a-f]{{8}}(-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}|mrk-[0-9a-f]{{32}})",
         "a KMS key's ARN, arn:aws:kms:<region>:<account>:key/<id>",
         "write the key's ARN, no alias",
     ),
@@ -349,7 +234,7 @@ TimeZone = Annotated[
 PermissionsBoundary = Annotated[
     str,
     matching(
-        rf"({_PARTITION}:iam::([0-9]{{12}}|aws):policy/)?([\w+=,.@-]{{1,128}}/){{0,3}}[\w+=,.@-]{{1,128}}",
+        rf"({PARTITION}:iam::([0-9]{{12}}|aws):policy/)?([\w+=,.@-]{{1,128}}/){{0,3}}[\w+=,.@-]{{1,128}}",
         "an IAM managed policy's name or ARN",
         "write the name alone, or arn:aws:iam::<account>:policy/<name>",
     ),
@@ -374,9 +259,6 @@ BucketName = Annotated[
 Version = Annotated[
     str,
     matching(r"v[0-9]{1,4}(\.[0-9]{1,4}){2}(-rc[0-9]{1,3})?", "a release's tag", "write it as v0.31.2"),
-]
-ToolVersion = Annotated[
-    str, matching(r"v?[0-9]{1,4}(\.[0-9]{1,4}){2}", "a release's whole version", "write it as its release is called")
 ]
 Sha256 = Annotated[
     str,

@@ -8,6 +8,7 @@ if [[ -z ${CDK_BUILDKIT_STACK:-} ]]; then
 fi
 options=(--timeout "${CDK_BUILDKIT_TIMEOUT:-10}")
 if [[ -n ${CDK_BUILDKIT_REGION:-} ]]; then options+=(--region "$CDK_BUILDKIT_REGION"); fi
+if [[ -n ${CDK_BUILDKIT_IN_CLUSTER:-} ]]; then options+=(--in-cluster); fi
 for architecture in ${CDK_BUILDKIT_ARCHITECTURES:-}; do options+=(--architecture "$architecture"); done
 
 cdk-buildkit github-job "$CDK_BUILDKIT_STACK" "${options[@]}" || exit 1

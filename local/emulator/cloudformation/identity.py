@@ -1,4 +1,4 @@
-"""IAM roles, their policies and instance profiles."""
+"""IAM roles, their policies, instance profiles and OpenID Connect providers."""
 
 import json
 
@@ -69,8 +69,23 @@ def _delete_instance_profile(declaration: Declaration, physical_id: str) -> None
     iam.delete_instance_profile(InstanceProfileName=physical_id)
 
 
+def _create_oidc_provider(declaration: Declaration) -> Provisioned:
+    properties = declaration.properties
+    arn = declaration.aws.client("iam").create_open_id_connect_provider(
+        Url=properties["Url"],
+        ClientIDList=properties.get("ClientIdList", []),
+        **only(properties, "ThumbprintList", "Tags"),
+    )["OpenIDConnectProviderArn"]
+    return Provisioned(arn, {"Arn": arn})
+
+
+def _delete_oidc_provider(declaration: Declaration, physical_id: str) -> None:
+    declaration.aws.client("iam").delete_open_id_connect_provider(OpenIDConnectProviderArn=physical_id)
+
+
 TYPES = {
     "AWS::IAM::Role": ResourceType(_create_role, _delete_role),
     "AWS::IAM::Policy": ResourceType(_create_policy, _delete_policy, _update_policy),
     "AWS::IAM::InstanceProfile": ResourceType(_create_instance_profile, _delete_instance_profile),
+    "AWS::IAM::OIDCProvider": ResourceType(_create_oidc_provider, _delete_oidc_provider),
 }

@@ -1,4 +1,4 @@
-"""Reads IAM roles, their policies and instance profiles back."""
+"""Reads IAM roles, their policies, instance profiles and OpenID Connect providers back."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -41,6 +41,12 @@ def _instance_profile(account: Account, physical_id: str, _: Mapping[str, Any]) 
     return Found({"Roles": roles, **pick(profile, "InstanceProfileName", "Path")}, pick(profile, "Arn"))
 
 
+def _oidc_provider(account: Account, physical_id: str, _: Mapping[str, Any]) -> Found:
+    provider = account.client("iam").get_open_id_connect_provider(OpenIDConnectProviderArn=physical_id)
+    properties = {"ClientIdList": provider["ClientIDList"], "Url": f"https://{provider['Url']}"}
+    return Found({**properties, **pick(provider, "ThumbprintList", "Tags")}, {"Arn": physical_id})
+
+
 READERS = {
     "AWS::IAM::Role": Reader(
         _role,
@@ -49,4 +55,5 @@ READERS = {
     ),
     "AWS::IAM::Policy": Reader(_policy, frozenset({"Roles"})),
     "AWS::IAM::InstanceProfile": Reader(_instance_profile),
+    "AWS::IAM::OIDCProvider": Reader(_oidc_provider, frozenset({"ClientIdList", "ThumbprintList"})),
 }

@@ -1,0 +1,1 @@
+require('./script.js').run('disconnect.sh');
