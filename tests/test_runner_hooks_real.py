@@ -14,9 +14,9 @@ from cdk_buildkit.handlers.certificates.authority import CLIENT, Authority
 from local.builder import Builder
 from local.client import DECOY_ACCESS_KEY
 from local.emulator.aws import REGION, Aws
+from local.fleet_address import fleet_address
 from local.github_runner import GithubRunner, Job
 from local.lab import ARCHITECTURE, Lab
-from tests.fleet_address import fleet_address
 
 STACK = "buildkit-builders-main"
 REPOSITORY = "team/app"
