@@ -18,9 +18,9 @@ from local.client import DECOY_ACCESS_KEY
 from local.deployment import REPOSITORY
 from local.emulator.aws import REGION, Aws
 from local.emulator.read_back import read_back
+from local.fleet_address import fleet_address
 from local.lab import ARCHITECTURE, Lab
-from local.workflow_runner import install_act
-from tests.fleet_address import fleet_address
+from local.workflow_runner import fetch_packages, install_act
 from tests.workflow_machine import (
     REQUEST_TOKEN,
     WORKFLOWS,
@@ -84,6 +84,9 @@ def runner(
             "AWS_EC2_METADATA_DISABLED": "true",
             "NO_PROXY": "localhost,127.0.0.1",
             "no_proxy": "localhost,127.0.0.1",
+            # What is installed is fetched once, not by every job.
+            "PIP_NO_INDEX": "1",
+            "PIP_FIND_LINKS": str(fetch_packages()),
             "BUSYBOX": busybox_arguments[1].removeprefix("busybox="),
         },
     )

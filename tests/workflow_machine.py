@@ -97,7 +97,6 @@ class WorkflowMachine:
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "GITHUB_"))},
             "HOME": str(self.home),
-            "PIP_CACHE_DIR": str(Path.home() / ".cache" / "pip"),
             "PATH": f"{WORKFLOWS / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}",
             **environment,
             "AWS_ACCESS_KEY_ID": DECOY_ACCESS_KEY,
