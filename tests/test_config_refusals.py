@@ -126,6 +126,17 @@ REFUSALS = {
             "builders for pull requests"
         ),
     ),
+    "pull requests on the fleet of runners that are pods": (
+        (
+            f'{EKS}{REACHED}[runner_scale_sets.pods]\nbuilder = "main"\ngithub_url = "https://github.com/example"\n'
+            f'image = "ghcr.io/actions/actions-runner@sha256:{DIGEST}"\n{PULL_REQUESTS}'
+        ),
+        (
+            'github_actions.pr.builder: got "main", on which runner_scale_sets.pods too build, allowed a fleet for '
+            "pull requests alone, for the others would take what those leave in its cache for theirs: make a fleet of "
+            "builders for pull requests"
+        ),
+    ),
     "pull requests on a fleet that another reads": (
         f'{FLEET}[builders.nightly]\ncache = {{ read = ["main"] }}\n{PULL_REQUESTS}',
         (

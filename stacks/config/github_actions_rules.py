@@ -9,16 +9,14 @@ from stacks.config.runner_scale_set_settings import RunnerScaleSetConfig
 from stacks.config.runner_settings import RunnerConfig
 from stacks.config.settings import FleetConfig
 
-_Clients = Mapping[str, GithubActionsConfig | RunnerConfig | RunnerScaleSetConfig]
+Runners = Mapping[str, Mapping[str, RunnerConfig | RunnerScaleSetConfig]]
+"""Fleets of runners by their names, by the section that they are in."""
 
 
 def github_actions_problems(
-    roles: Mapping[str, GithubActionsConfig],
-    runners: Mapping[str, RunnerConfig],
-    scale_sets: Mapping[str, RunnerScaleSetConfig],
-    builders: Mapping[str, FleetConfig],
+    roles: Mapping[str, GithubActionsConfig], runners: Runners, builders: Mapping[str, FleetConfig]
 ) -> Iterator[Problem]:
-    """Check each role by itself, and with the others."""
+    """Check each role by itself, with the others, and with runners by the sections that they are in."""
     for name, role in roles.items():
         path = ("github_actions", name)
         if role.builder not in builders:
@@ -31,12 +29,7 @@ def github_actions_problems(
         problems = [*_subject_problems(path, role)]
         yield from problems or _size_problems(path, role)
         if role.pull_requests:
-            others: Mapping[str, _Clients] = {
-                "github_actions": roles,
-                "runners": runners,
-                "runner_scale_sets": scale_sets,
-            }
-            yield from _sharing_problems(path, role, others, builders)
+            yield from _sharing_problems(path, role, roles, runners, builders)
     yield from _provider_problems(roles)
 
 
@@ -83,13 +76,14 @@ def _size_problems(path: KeyPath, role: GithubActionsConfig) -> Iterator[Problem
 def _sharing_problems(
     path: KeyPath,
     role: GithubActionsConfig,
-    tables: Mapping[str, _Clients],
+    roles: Mapping[str, GithubActionsConfig],
+    runners: Runners,
     builders: Mapping[str, FleetConfig],
 ) -> Iterator[Problem]:
     fleet = builders.get(role.builder)
     others = [
         f"{table}.{name}"
-        for table, clients in tables.items()
+        for table, clients in {"github_actions": roles, **runners}.items()
         for name, client in clients.items()
         if client.builder == role.builder and not client.pull_requests
     ]

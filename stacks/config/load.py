@@ -93,7 +93,9 @@ class _Reading:
             # A fleet that could not be read may be the one that runners and roles are for.
             self.problems += runner_problems(runners, tools, network, builders)
             self.problems += scale_set_problems(scale_sets, builders)
-            self.problems += github_actions_problems(roles, runners, scale_sets, builders)
+            self.problems += github_actions_problems(
+                roles, {"runners": runners, "runner_scale_sets": scale_sets}, builders
+            )
         if self.problems or not (
             deployment and network and cache and buildkit and kubernetes and observability and tools
         ):
