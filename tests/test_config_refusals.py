@@ -245,6 +245,13 @@ REFUSALS = {
         f'{TOOLS}{FLEET}[runners.default]\nbuilder = "mian"\n',
         ('runners.default.builder: got "mian", allowed the name of a fleet of builders (main): did you mean main?'),
     ),
+    "runners whose jobs would wait for builders that never come": (
+        f'{RUNNERS}builder_architectures = ["arm64"]\n'.replace(FLEET, f'{FLEET}architectures = ["x86_64"]\n'),
+        (
+            'runners.default.builder_architectures: got "arm64", allowed architectures of builders.main (x86_64): '
+            "remove it, or give the fleet of builders that architecture"
+        ),
+    ),
     "runners that name no builders": (
         f"{TOOLS}{FLEET}[runners.default]\n",
         "runners.default.builder: got nothing, allowed a value, for it has no default here: add it",
