@@ -1,17 +1,21 @@
 """The measured builds: one image without a cache, with the S3 cache on fresh builders, and after changes."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from buildkit_ops.cache_scope import CacheOptions, CacheScope, cache_name, cache_options
 from local.client import Build, Client
 from local.deployment import REPOSITORY
+from local.emulator.request_log import S3Request
 from local.lab import ARCHITECTURE, Lab, Reachable
 from local.report import Case
 
 FLEET = "main"
+PROJECT = "example/node-app"
+"""By which name the example has its cache: as a repository in GitHub would be called."""
+
 NewBuilder = Callable[[str], AbstractContextManager[Reachable]]
 EXAMPLE = REPOSITORY / "examples" / "node-app"
 LAST_STAGE_CHANGE = ("config/banner.txt", "not for navigation", "not for sailing")
@@ -19,7 +23,7 @@ SOURCE_CHANGE = ("src/page.tsx", 'weekday: "short"', 'weekday: "long"')
 
 
 class Cases:
-    """The builds, in the order in which the cache fills.
+    """The builds, in the order in which the cache fills; `context` and `base_image` are what they are made from.
 
     Args:
         lab: The deployment.
@@ -39,8 +43,8 @@ class Cases:
     ) -> None:
         shutil.copytree(EXAMPLE, context)
         self._lab = lab
-        self._context = context
-        self._base_image = base_image
+        self.context = context
+        self.base_image = base_image
         self._progress = progress
         self._new_builder = new_builder
         self.measured: list[Case] = []
@@ -68,7 +72,7 @@ class Cases:
     @contextmanager
     def changed(self, file: str, old: str, new: str) -> Iterator[None]:
         """Have the example with a change, for as long as the block lasts."""
-        path = self._context / file
+        path = self.context / file
         before = path.read_text()
         path.write_text(before.replace(old, new))
         try:
@@ -100,7 +104,7 @@ class Cases:
             self._progress(f"{what}: {step}")
             started(step)
 
-        return client.build(self._context, options=options, arguments=self._base_image, progress=progress)
+        return client.build(self.context, options=options, arguments=self.base_image, progress=progress)
 
     @contextmanager
     def _fresh_client(self) -> Iterator[Client]:
@@ -110,23 +114,27 @@ class Cases:
     def _measure(self, name: str, client: Client, options: CacheOptions | None, *, fresh_builder: bool = True) -> None:
         position = self._lab.emulator.log.position
         build = self.build(name, client, options)
-        requests = self._lab.cache_requests(since=position)
         self.measured.append(
-            Case(
-                name=name,
-                fresh_builder=fresh_builder,
-                seconds=build.seconds,
-                steps=build.steps,
-                cached_steps=build.cached_steps,
-                s3_bytes_read=sum(request.bytes_out for request in requests),
-                s3_bytes_written=sum(request.bytes_in for request in requests),
-            )
+            measured(name, build, self._lab.cache_requests(since=position), fresh_builder=fresh_builder)
         )
+
+
+def measured(name: str, build: Build, requests: Sequence[S3Request], *, fresh_builder: bool = True) -> Case:
+    """Return a build as the report has it, with what the cache bucket was asked meanwhile."""
+    return Case(
+        name=name,
+        fresh_builder=fresh_builder,
+        seconds=build.seconds,
+        steps=build.steps,
+        cached_steps=build.cached_steps,
+        s3_bytes_read=sum(request.bytes_out for request in requests),
+        s3_bytes_written=sum(request.bytes_in for request in requests),
+    )
 
 
 def example_options(branch: str, mode: str = "max") -> CacheOptions:
     """Return the cache options of a build of a branch, which falls back to the main branch's cache."""
-    project = {"max": "node-app", "min": "node-app-min"}[mode]
+    project = {"max": PROJECT, "min": f"{PROJECT}-min"}[mode]
     return cache_options(
         CacheScope(FLEET), cache_name(project, branch), fallback_names=[cache_name(project, "main")], mode=mode
     )

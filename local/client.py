@@ -105,22 +105,48 @@ class Client:
         )
         assert process.stdout is not None  # noqa: S101 - it is a pipe
         words: list[str] = []
-        vertexes: dict[str, Mapping[str, object]] = {}
+        steps = Steps()
         for line in process.stdout:
             words.append(line)
-            for vertex in _vertexes(line):
-                if vertex["digest"] not in vertexes:
-                    progress(str(vertex["name"]))
-                vertexes[vertex["digest"]] = {**vertexes.get(vertex["digest"], {}), **vertex}
+            for name in steps.read(line):
+                progress(name)
         if process.wait():
             said = [line for line in words if not line.startswith("{")]
             raise BuildError(f"buildx ended with code {process.returncode}:\n" + "".join(said[-20:]))
-        seconds = time.monotonic() - started
-        steps = [vertex for vertex in vertexes.values() if _is_step(str(vertex["name"]))]
-        return Build(seconds=seconds, steps=len(steps), cached_steps=sum(bool(step.get("cached")) for step in steps))
+        return Build(seconds=time.monotonic() - started, steps=steps.count, cached_steps=steps.cached)
 
     def _buildx(self, *arguments: str) -> None:
         subprocess.run(["buildx", *arguments], env=self._environment, check=True, capture_output=True)
+
+
+class Steps:
+    """The steps of a build, read from what `buildx build --progress=rawjson` says."""
+
+    def __init__(self) -> None:
+        self._vertexes: dict[str, Mapping[str, object]] = {}
+
+    def read(self, line: str) -> list[str]:
+        """Read a line, and return the names of what it is the first to speak of."""
+        new = []
+        for vertex in _vertexes(line):
+            if vertex["digest"] not in self._vertexes:
+                new.append(str(vertex["name"]))
+            self._vertexes[vertex["digest"]] = {**self._vertexes.get(vertex["digest"], {}), **vertex}
+        return new
+
+    @property
+    def count(self) -> int:
+        """How many steps the Dockerfile has."""
+        return len(self._found)
+
+    @property
+    def cached(self) -> int:
+        """How many of them came from a cache."""
+        return sum(bool(step.get("cached")) for step in self._found)
+
+    @property
+    def _found(self) -> list[Mapping[str, object]]:
+        return [vertex for vertex in self._vertexes.values() if _is_step(str(vertex["name"]))]
 
 
 def write_certificate(directory: Path, certificate: Mapping[str, str]) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from buildkit_ops.cache_scope import CacheScope, cache_name, cache_options
-from local.cases import FLEET, Cases, example_options
+from local.cases import FLEET, PROJECT, Cases, example_options
 from local.lab import ARCHITECTURE, Lab
 from local.rehearsal import Fleet, events
 from local.report import Replacement
@@ -45,7 +45,7 @@ def replace_a_builder(lab: Lab, cases: Cases, progress: Callable[[str], None]) -
             answer = fleet.terminate(leaving, _PATIENCE_SECONDS)
             built = build.result()
         # From its own name alone: what counts is what the drained builder has exported.
-        own = cache_options(CacheScope(FLEET), cache_name("node-app", "replacement"))
+        own = cache_options(CacheScope(FLEET), cache_name(PROJECT, "replacement"))
         again = cases.build("building once more on the new builder", client, own)
     logged = events(leaving)
     return Replacement(

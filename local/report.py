@@ -79,6 +79,25 @@ class Tiers:
 
 
 @dataclass(frozen=True, kw_only=True)
+class JobRun:
+    """A job of a workflow, between the runner's hooks.
+
+    Args:
+        case: Its build, on a fresh builder.
+        connect_seconds: How long the hook before its first step took.
+        left: What the hook after its last step has left of certificates and builders.
+        s3_access_keys: Every key that signed a request to the cache bucket meanwhile.
+        denied: What anybody was refused meanwhile.
+    """
+
+    case: Case
+    connect_seconds: float
+    left: Sequence[str]
+    s3_access_keys: Sequence[str]
+    denied: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """The whole run.
 
@@ -86,6 +105,7 @@ class Report:
         cases: The measured builds.
         replacement: A builder's replacement in the middle of a build.
         tiers: What a pull request's build tried.
+        job: A job of a workflow.
         export_seconds: How long the exports took that filled the cache, by mode, on a builder that had just built.
         s3_access_keys: Every key that signed a request to the cache bucket from the first build on.
         builder_access_key: The key that the builders got from their metadata service.
@@ -101,6 +121,7 @@ class Report:
     cases: Sequence[Case]
     replacement: Replacement
     tiers: Tiers
+    job: JobRun
     export_seconds: Mapping[str, float]
     s3_access_keys: Sequence[str]
     builder_access_key: str
@@ -130,6 +151,7 @@ class Report:
             yield f"the cache bucket saw the keys {list(self.s3_access_keys)}, not the builders' alone"
         yield from self._failures_of_replacement()
         yield from self._failures_of_tiers()
+        yield from self._failures_of_job()
         for denial in self.denied:
             yield f"the builders' role was denied {denial}"
         for difference in self.differences:
@@ -164,6 +186,18 @@ class Report:
         if list(tiers.admitted) != ["pull-requests"]:
             yield f"a pull request's client was let in by the builders of {list(tiers.admitted)}"
 
+    def _failures_of_job(self) -> Iterator[str]:
+        job = self.job
+        if job.case.cached_steps < job.case.steps:
+            yield f"a workflow's job took {job.case.cached_steps} of {job.case.steps} steps from the cache"
+        if list(job.s3_access_keys) != [self.builder_access_key]:
+            keys = list(job.s3_access_keys)
+            yield f"in a workflow's job the cache bucket saw the keys {keys}, not the builders' alone"
+        for left in job.left:
+            yield f"a workflow's job left {left}"
+        for denial in job.denied:
+            yield f"in a workflow's job somebody was denied {denial}"
+
     def as_json(self) -> dict[str, Any]:
         """Return the report as `report.json` has it."""
         return {**asdict(self), "ratio": self.ratio, "failures": list(self.failures())}
@@ -179,7 +213,7 @@ def show(report: Report, console: Console) -> None:
     table = Table(title="One image, two fleets, an emulated account: seconds of each case")
     for heading in ("case", "builder", "seconds", "cached steps", "S3 read", "S3 written"):
         table.add_column(heading, justify="left" if heading in ("case", "builder") else "right", no_wrap=True)
-    for case in report.cases:
+    for case in (*report.cases, report.job.case):
         table.add_row(
             case.name,
             "fresh" if case.fresh_builder else "same",
@@ -203,6 +237,10 @@ def show(report: Report, console: Console) -> None:
     console.print(
         f"A pull request's build tried main's cache: {len(tiers.denied)} requests denied, {len(tiers.changed)} objects "
         f"changed; builders that let its client in: {', '.join(tiers.admitted)}"
+    )
+    console.print(
+        f"A workflow's job was connected by its hook in {report.job.connect_seconds:.1f} s, built with the exported "
+        f"options, and left {', '.join(report.job.left) or 'neither certificate nor builder'}"
     )
     total, types = sum(report.resources.values()), len(report.resources)
     console.print(f"{total} resources of {types} types read back and compared with their templates")

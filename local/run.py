@@ -1,4 +1,4 @@
-"""The main job: deploy, build, throw the builder away, build again on a fresh one; then two promises tried."""
+"""The main job: deploy, build, throw the builder away, build again on a fresh one; then what else is promised."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -9,7 +9,7 @@ from local.cases import FLEET, Cases, NewBuilder
 from local.client import DECOY_ACCESS_KEY
 from local.deployment import REPOSITORY
 from local.emulator.read_back import read_back
-from local.emulator.request_log import Denial, Failure
+from local.emulator.request_log import refusals
 from local.go_programs import CACHE
 from local.kubernetes.cluster import Cluster
 from local.kubernetes.replacement import replace_a_pod
@@ -18,6 +18,7 @@ from local.replacement import replace_a_builder
 from local.report import Report
 from local.tiers import try_tiers
 from local.toolchain import install_toolchain
+from local.workflow import run_a_job
 
 CONFIGURATIONS = {"ec2": REPOSITORY / "builders.toml", "eks": REPOSITORY / "examples" / "eks.toml"}
 """What is deployed, by what the builders run on."""
@@ -55,18 +56,17 @@ def run(directory: Path, compute: str, progress: Callable[[str], None]) -> Repor
         cache_requests = lab.cache_requests(since=deployed)
         stored_bytes = sum(size for size, *_ in lab.deployment.objects(ARCHITECTURE).values())
         tiers = try_tiers(lab, directory / "tiers", progress, new_builder)
+        job = run_a_job(lab, cases, directory / "runner", progress, new_builder)
         return Report(
             cases=cases.measured,
             replacement=replacement,
             tiers=tiers,
+            job=job,
             export_seconds=cases.export_seconds,
             s3_access_keys=sorted({request.access_key or "unsigned" for request in cache_requests}),
             builder_access_key=(cluster or lab).credentials(FLEET)["AccessKeyId"],
             client_decoy_key=DECOY_ACCESS_KEY,
-            denied=[
-                *(f"{each.action} on {each.resource} ({each.reason})" for each in records if isinstance(each, Denial)),
-                *(f"{each.service}: {each.message}" for each in records if isinstance(each, Failure)),
-            ],
+            denied=refusals(records),
             stored_bytes=stored_bytes,
             resources=dict(sorted(compared.compared.items())),
             unchecked=[f"{kind}.{name}" for kind, names in compared.unchecked.items() for name in sorted(names)],

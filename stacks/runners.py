@@ -51,6 +51,8 @@ class RunnersStack(Stack):
             peers=[peer_of(each) for each in config.peers or (config.vpc.cidr,)] if config.vpc else [],
             repositories=[repository_of(self, each) for each in config.repositories],
             registries=sorted({uri.partition("/")[0] for uri in config.repositories}),
+            builder_architectures=config.builder_architectures,
+            builder_timeout=Duration.minutes(config.builder_timeout_minutes),
             idle_timeout=Duration.minutes(config.idle_timeout_minutes),
             webhook_access=_access_of(config.webhook, vpc or builders.vpc),
             setup_access=_access_of(config.setup, vpc or builders.vpc),

@@ -27,12 +27,12 @@ from local.base_image.debian import fetch_packages
 from local.builder import BUILDKIT_PORT, Builder
 from local.client import write_certificate
 from local.emulator.aws import Aws
+from local.fleet_address import fleet_address
 from local.go_programs import CACHE
 from local.lab import ARCHITECTURE, Lab
 from local.rehearsal import FLEET, Fleet
 from local.vpc import GATEWAY
 from tests.client_machine import OWN, STACK, TOOL, Machine
-from tests.fleet_address import fleet_address
 
 QUICK = {"SETTLING_SECONDS": "2", "HEARTBEAT_SECONDS": "2"}
 STARTED = "the step is running"

@@ -13,9 +13,9 @@ from buildkit_ops.reachability import shake_hands
 from local.builder import Builder
 from local.client import DECOY_ACCESS_KEY, write_certificate
 from local.emulator.aws import OPERATOR_ACCESS_KEY, OPERATOR_SECRET_KEY
+from local.fleet_address import fleet_address
 from local.lab import ARCHITECTURE, Lab
 from tests.client_machine import DECOYS, Machine
-from tests.fleet_address import fleet_address
 
 
 @pytest.fixture(scope="module")

@@ -142,6 +142,7 @@ def test_a_job_fetches_the_client_certificate_and_wakes_the_builders(
     assert granted["secretsmanager:GetSecretValue"] == "<FleetCertificatesClient>"
     functions = ("<FleetCacheNamesFunction.Arn>", "<FleetWakerFunction.Arn>")
     assert set(granted["lambda:InvokeFunction"]) == {name for each in functions for name in (each, f"{each}:*")}
+    assert granted["cloudformation:DescribeStacks"].endswith(":stack/builders/*")
 
 
 def test_a_job_pushes_to_the_given_repositories_alone(template: Template) -> None:
@@ -198,6 +199,59 @@ def test_an_image_gets_both_tools_for_its_architecture_by_their_sums(template: T
     )
     assert "configure-docker.sh" in built
     assert REGISTRY in built
+
+
+def test_a_runner_calls_the_hooks_around_every_job_and_tells_them_of_the_builders(template: Template) -> None:
+    built = json.dumps(template.to_json())
+
+    for stage in ("started", "completed"):
+        # The engine's own hook calls this one, where it is executable.
+        assert f"ACTIONS_RUNNER_HOOK_JOB_{stage.upper()}=/home/runner/job-{stage}-hook.sh >> /home/runner/.env" in built
+        assert f"chmod +x '/home/runner/job-{stage}-hook-user.sh'" in built
+    assert "echo 'CDK_BUILDKIT_STACK=builders' >> /home/runner/.env" in built
+    assert "echo 'CDK_BUILDKIT_TIMEOUT=10' >> /home/runner/.env" in built
+    assert "CDK_BUILDKIT_REGION" not in built  # it is not known, and the runner's own
+    assert "bash /opt/install-client.sh" in built
+    assert "Ubuntu Linux 24.04" in built  # whose Python is new enough for the tool
+
+
+def test_a_runner_tells_a_job_the_region_and_the_architectures_where_they_are_given(
+    make_app: Callable[[], cdk.App], make_fleet: Callable[..., Ec2BuilderFleet]
+) -> None:
+    app = make_app()
+    builders = make_fleet(stack=cdk.Stack(app, "builders", env=IRELAND))
+    stack = cdk.Stack(app, "runners", env=IRELAND)
+    timeout = cdk.Duration.seconds(90)
+    GithubRunnerFleet(
+        stack,
+        "Runners",
+        builders=builders,
+        tools=TOOLS,
+        builder_architectures=[Architecture.ARM64],
+        builder_timeout=timeout,
+    )
+
+    built = json.dumps(Template.from_stack(stack).to_json())
+
+    for each in ("REGION=eu-west-1", "ARCHITECTURES=arm64", "TIMEOUT=1.5"):
+        assert f"echo 'CDK_BUILDKIT_{each}' >> /home/runner/.env" in built
+
+
+def test_builders_whose_stack_has_no_name_yet_are_refused(
+    make_app: Callable[[], cdk.App], make_fleet: Callable[..., Ec2BuilderFleet]
+) -> None:
+    parent = cdk.Stack(make_app(), "parent", env=IRELAND)
+    builders = make_fleet(stack=cdk.NestedStack(parent, "Nested"), architectures=[Architecture.X86_64])
+
+    with pytest.raises(ValueError, match="got builders in parent/Nested, whose name is known at deployment alone"):
+        GithubRunnerFleet(parent, "Runners", builders=builders, tools=TOOLS, vpc=builders.vpc)
+
+
+def test_an_architecture_that_the_builders_have_not_is_refused(builders: Ec2BuilderFleet) -> None:
+    stack = cdk.Stack(cdk.App.of(builders), "no-builders", env=IRELAND)
+
+    with pytest.raises(ValueError, match=r"that their builders have \(x86_64\); got arm64: leave"):
+        GithubRunnerFleet(stack, "Runners", builders=builders, tools=TOOLS, builder_architectures=[Architecture.ARM64])
 
 
 def test_runners_ask_for_spot_capacity_first_and_fall_back(

@@ -17,8 +17,8 @@ from aws_cdk.assertions import Template
 
 from buildkit_ops.architecture import Architecture
 from local.emulator.aws import OPERATOR_ACCESS_KEY
+from local.fleet_address import fleet_address
 from local.lab import Lab
-from tests.fleet_address import fleet_address
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from local.report import Case, Replacement, Report, Tiers
+from local.report import Case, JobRun, Replacement, Report, Tiers
 
 
 def case(name: str, *, seconds: float = 1.0, cached_steps: int = 5) -> Case:
@@ -38,6 +38,13 @@ REPORT = Report(
         own_keys=["pull-requests/manifests/x"],
         admitted=["pull-requests"],
     ),
+    job=JobRun(
+        case=case("job-of-a-workflow"),
+        connect_seconds=4.0,
+        left=[],
+        s3_access_keys=["ASIABUILDER"],
+        denied=[],
+    ),
     export_seconds={"max": 9.0},
     s3_access_keys=["ASIABUILDER"],
     builder_access_key="ASIABUILDER",
@@ -65,6 +72,12 @@ WRONG_TIERS: list[tuple[dict[str, Any], str]] = [
     ({"admitted": ["main", "pull-requests"]}, "was let in by the builders of ['main', 'pull-requests']"),
     ({"admitted": []}, "was let in by the builders of []"),
 ]
+WRONG_JOBS: list[tuple[dict[str, Any], str]] = [
+    ({"case": case("job-of-a-workflow", cached_steps=4)}, "a workflow's job took 4 of 5 steps from the cache"),
+    ({"left": ["/home/tls.key"]}, "a workflow's job left /home/tls.key"),
+    ({"s3_access_keys": ["AKIADECOY"]}, "in a workflow's job the cache bucket saw the keys ['AKIADECOY']"),
+    ({"denied": ["s3:GetObject on x"]}, "in a workflow's job somebody was denied s3:GetObject on x"),
+]
 
 
 def test_a_run_that_keeps_the_promises_has_no_failures() -> None:
@@ -89,6 +102,7 @@ def test_the_ratio_is_no_cache_over_unchanged_on_a_fresh_builder() -> None:
             for wrong, words in WRONG_REPLACEMENTS
         ),
         *((replace(REPORT, tiers=replace(REPORT.tiers, **wrong)), words) for wrong, words in WRONG_TIERS),
+        *((replace(REPORT, job=replace(REPORT.job, **wrong)), words) for wrong, words in WRONG_JOBS),
         (replace(REPORT, denied=["s3:PutObject on x"]), "the builders' role was denied s3:PutObject on x"),
         (replace(REPORT, differences=["Bucket: rules"]), "the account differs from its template: Bucket: rules"),
         (replace(REPORT, unchecked=["AWS::S3::Bucket.Tags"]), "AWS::S3::Bucket.Tags was not compared"),

@@ -31,6 +31,8 @@ pull_requests = true
 repositories = ["111122223333.dkr.ecr.eu-west-1.amazonaws.com/team/app"]
 warm = {{ count = 2, owner = "example", repository = "app" }}
 idle_timeout_minutes = 9
+builder_architectures = ["x86_64"]
+builder_timeout_minutes = 3
 webhook = {{ access = "gateway", cidrs = ["198.51.100.0/24"] }}
 setup = {{ access = "none" }}
 
@@ -98,6 +100,13 @@ def test_the_webhook_takes_calls_of_the_given_blocks_and_the_setup_page_none(
     (api,) = template.find_resources("AWS::ApiGateway::RestApi").values()
     assert "'aws:SourceIp': ['198.51.100.0/24']" in str(api["Properties"]["Policy"])
     template.resource_count_is("AWS::Lambda::Url", 0)
+
+
+def test_a_job_connects_to_the_given_architectures_and_waits_for_so_long(templates: Mapping[str, Template]) -> None:
+    built = json.dumps(templates["buildkit-runners-default"].to_json())
+
+    for each in ("STACK=buildkit-builders-main", "ARCHITECTURES=x86_64", "TIMEOUT=3"):
+        assert f"echo 'CDK_BUILDKIT_{each}' >> /home/runner/.env" in built
 
 
 def test_runners_that_wait_are_of_the_repository(templates: Mapping[str, Template]) -> None:

@@ -7,7 +7,14 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError, ProfileNotFound
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    NoCredentialsError,
+    NoRegionError,
+    ProfileNotFound,
+)
 
 from buildkit_ops.failures import (
     AWS_FAILED,
@@ -176,7 +183,7 @@ class Account:
         """Say in the tool's words what keeps any call from its answer; other refusals are the caller's."""
         try:
             yield
-        except NoCredentialsError as error:
+        except (CredentialRetrievalError, NoCredentialsError) as error:
             raise ToolError(NO_CREDENTIALS, reason=_words(error)) from None
         except NoRegionError:
             raise ToolError(NO_REGION) from None

@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -75,6 +75,17 @@ class Failure:
 
 Record = S3Request | Denial | Failure
 _KINDS: dict[str, type[Record]] = {kind.__name__: kind for kind in (S3Request, Denial, Failure)}
+
+
+def refusals(records: Iterable[Record]) -> list[str]:
+    """Say what was denied, and what the emulator could not answer."""
+    return [
+        f"{each.action} on {each.resource} ({each.reason})"
+        if isinstance(each, Denial)
+        else f"{each.service}: {each.message}"
+        for each in records
+        if not isinstance(each, S3Request)
+    ]
 
 
 class RequestLog:

@@ -9,7 +9,7 @@ from typing import Any
 from buildkit_ops.cache_scope import CacheScope, cache_name, cache_options
 from local.balancer import Balancer, HealthCheck, TargetGroupAttributes
 from local.builder import BUILDKIT_PORT
-from local.cases import FLEET, Cases, example_options
+from local.cases import FLEET, PROJECT, Cases, example_options
 from local.kubernetes.cluster import Cluster
 from local.kubernetes.pod import Pod
 from local.lab import ARCHITECTURE, Lab
@@ -57,7 +57,7 @@ def replace_a_pod(lab: Lab, cluster: Cluster, cases: Cases, progress: Callable[[
             seconds = cluster.delete(leaving)
             built = build.result()
         # From its own name alone: what counts is what the drained pod has exported.
-        own = cache_options(CacheScope(FLEET), cache_name("node-app", "replacement"))
+        own = cache_options(CacheScope(FLEET), cache_name(PROJECT, "replacement"))
         again = cases.build("building once more on the new pod", client, own)
     balancer.close()
     cluster.lose(other)

@@ -69,6 +69,14 @@ def _builder_problems(path: KeyPath, runner: RunnerConfig, builders: Mapping[str
             "a fleet that clients in the VPC reach",
             f"set builders.{runner.builder}.kubernetes.load_balancer = true",
         )
+    for architecture in runner.builder_architectures:
+        if fleet and architecture not in fleet.architectures:
+            yield refused(
+                (*path, "builder_architectures"),
+                quote(architecture),
+                f"architectures of builders.{runner.builder} ({listing(fleet.architectures)})",
+                "remove it, or give the fleet of builders that architecture",
+            )
 
 
 def _size_problems(path: KeyPath, runner: RunnerConfig) -> Iterator[Problem]:

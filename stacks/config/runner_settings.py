@@ -120,6 +120,8 @@ class RunnerConfig:
         memory_mib: MiB of memory of a task on Fargate.
         compute_type: The size on CodeBuild.
         spot: Ask for spot capacity first, on EC2 and Fargate.
+        builder_architectures: The builders that a job connects to. Default: those of every architecture.
+        builder_timeout_minutes: Minutes for which a job waits for builders.
         idle_timeout_minutes: Minutes for which a runner waits for its job.
         warm: Runners that wait for jobs. Default: none.
         webhook: How GitHub reaches the webhook.
@@ -142,6 +144,8 @@ class RunnerConfig:
     memory_mib: Annotated[int, between(512, 122880)] = int(_FARGATE.memory.to_mebibytes())
     compute_type: Annotated[str, one_of(*COMPUTE_TYPES)] = CodeBuildRunners().compute_type
     spot: bool = False
+    builder_architectures: tuple[Architecture, ...] = ()
+    builder_timeout_minutes: Annotated[int, between(1, 60)] = 10
     idle_timeout_minutes: Annotated[int, between(1, 60)] = 5
     warm: WarmConfig | None = None
     webhook: AccessConfig = field(default_factory=AccessConfig)
