@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from buildkit_ops import failures
 from buildkit_ops.cache_scope import CacheScope, cache_name, cache_options
-from buildkit_ops.failures import NO_GITHUB_JOB, ToolError
+from buildkit_ops.failures import NO_GITHUB_JOB, Failure, ToolError
 from buildkit_ops.github_job import GithubJob, error_command, step_variables
 from local.github_runner import HOOKS, read_environment_file
 
@@ -184,3 +186,21 @@ def test_a_job_that_cannot_be_disconnected_is_warned_of_and_does_not_fail(
 
     assert (done.returncode, done.stdout) == (0, "::warning::50%25%0D%0Aof ::it::\n")
     assert (tmp_path / "called").read_text().split() == ["disconnect", "--builder", "fleet"]
+
+
+def test_the_page_says_what_a_job_meets_in_the_words_that_it_meets(root: Path) -> None:
+    page = (root / "docs/runners.md").read_text()
+    _, _, section = page.partition("## When a job is not connected")
+    rows = [line.strip("|").split(" | ") for line in section.partition("## ")[0].splitlines() if line.startswith("| ")]
+    words = [
+        *(
+            re.sub(r"\{(\w+)[^}]*\}", r"<\1>", each.words)
+            for each in vars(failures).values()
+            if isinstance(each, Failure)
+        ),
+        (HOOKS / "job-started.sh").read_text().partition("::error::")[2],
+    ]
+
+    messages = [message.replace("`", "").strip() for message, _, _ in rows[1:]]
+    assert len(messages) == 8
+    assert [each for each in messages if not any(one.startswith(each) for one in words)] == []
