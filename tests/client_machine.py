@@ -26,6 +26,11 @@ TOOL = str(Path(sys.executable).parent / "cdk-buildkit")
 
 _numbers = itertools.count()
 
+# What they say is said only when they run; a cached one that is fetched meanwhile does not always end in CACHED.
+BUILT_STEPS = ("RUN echo built $((50 + 1)) | tee /built", "RUN echo built $((50 + 2)) | tee /again")
+BUILT = ("built 51", "built 52")
+"""What the steps of `Machine.build` say when they run."""
+
 
 class Machine:
     """A client's machine: decoys in its environment, its own profile in a file, and fleets at their names."""
@@ -76,7 +81,7 @@ class Machine:
 
     def build(self, arguments: list[str]) -> str:
         """Build, and return what buildx said."""
-        done = self.run(*self.build_command("RUN echo client >/built", "RUN echo again >/again", arguments=arguments))
+        done = self.run(*self.build_command(*BUILT_STEPS, arguments=arguments))
         assert done.returncode == 0, done.stderr
         return done.stderr
 

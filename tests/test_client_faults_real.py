@@ -186,7 +186,7 @@ def test_connect_wakes_a_fleet_at_zero_waits_for_it_and_a_build_runs(scene: Scen
 
     assert f"{ARCHITECTURE}: 0 builders in service, 1 coming" in lines
     assert lines[-1] == "connected: docker buildx build --builder fleet ..."
-    assert "RUN echo client" in scene.machine.build([])
+    assert "RUN echo built" in scene.machine.build([])
 
 
 def test_a_build_whose_builder_dies_is_run_again_on_another_from_the_cache(scene: Scene, connected: str) -> None:
