@@ -51,6 +51,7 @@ SETUP = next(each for each in ON_OTHERS["jobs"]["image"]["steps"] if "/setup@" i
 ACTIONS = {
     SETUP["uses"].replace("/setup@", "@"): REPOSITORY,
     "docker/build-push-action@v6": WORKFLOWS / "build-push-action",
+    "example/witness@v1": WORKFLOWS / "witness",
 }
 
 
@@ -108,16 +109,23 @@ def run(runner: WorkflowMachine, site: Lab, issuer: TokenServer) -> Callable[[],
     """Run the page's workflow, with a step at its end that shows what every step sees."""
     workflow = copy.deepcopy(ON_OTHERS)
     steps = workflow["jobs"]["image"]["steps"]
+    steps.insert(0, {"uses": "example/witness@v1"})  # the first has the last word
     for step in steps:
         if step.get("uses") == SETUP["uses"]:
             step["with"] |= {"stack": STACK, "region": REGION}
     steps.append({"run": "env | grep --extended-regexp '^(AWS|BUILD|DOCKER)' | sed 's/^/seen: /'"})
+    steps.append({"run": 'find "$RUNNER_TEMP" -name tls.key | sed "s/^/seen: CERTIFICATE=/"'})
     return lambda: runner.run(
         workflow,
         variables={"BUILDKIT_ROLE": role_arn(site), "IMAGE": "registry.example.com/app"},
         environment={"ACTIONS_ID_TOKEN_REQUEST_URL": issuer.url, "ACTIONS_ID_TOKEN_REQUEST_TOKEN": REQUEST_TOKEN},
         actions=ACTIONS,
     )
+
+
+def left(job: CompletedProcess[str]) -> list[str]:
+    """Return what was in the job's own directory after the steps of all its actions."""
+    return re.findall(r"left: (.+)", job.stdout)
 
 
 def role_arn(site: Lab) -> str:
@@ -172,9 +180,10 @@ def test_the_log_of_a_job_holds_no_secret(first: CompletedProcess[str], issuer: 
     assert set(re.findall(r"\bA(?:SIA|KIA)[A-Z0-9]{8,}", log)) == {DECOY_ACCESS_KEY}
 
 
-@pytest.mark.usefixtures("first")
-def test_nothing_is_left_on_the_machine_after_the_job(runner: WorkflowMachine) -> None:
-    assert runner.left() == []
+def test_nothing_is_left_on_the_machine_after_the_job(first: CompletedProcess[str], runner: WorkflowMachine) -> None:
+    assert "seen: CERTIFICATE=" in first.stdout  # it was there before
+    assert left(first) == ["no more"]
+    assert runner.state() == []
     assert not (runner.home / ".docker").exists()
 
 
@@ -197,10 +206,7 @@ def test_the_next_job_takes_every_step_from_the_cache_on_a_fresh_builder(
 
 @pytest.mark.usefixtures("first")
 def test_a_job_whose_token_says_something_else_fails_before_it_builds(
-    run: Callable[[], CompletedProcess[str]],
-    runner: WorkflowMachine,
-    issuer: TokenServer,
-    monkeypatch: pytest.MonkeyPatch,
+    run: Callable[[], CompletedProcess[str]], issuer: TokenServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(issuer, "subject", "repo:org/app:pull_request")
 
@@ -210,7 +216,7 @@ def test_a_job_whose_token_says_something_else_fails_before_it_builds(
     assert "Not authorized to perform sts:AssumeRoleWithWebIdentity" in refused.stdout
     assert "its trust names" in refused.stdout
     assert "[1/3]" not in refused.stdout
-    assert runner.left() == []
+    assert left(refused) == ["no more"]
 
 
 @pytest.mark.usefixtures("first")
@@ -242,4 +248,4 @@ def test_the_readmes_workflow_builds_on_a_runner_whose_hooks_run_before_and_afte
     assert done.returncode == 0, done.stdout
     assert "importing cache manifest from s3" in done.stdout
     assert done.stdout.count(" CACHED\n") == 2
-    assert runner.left() == []
+    assert runner.state() == []

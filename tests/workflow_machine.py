@@ -85,7 +85,6 @@ class WorkflowMachine:
 
     Attributes:
         home: The home of who runs the jobs.
-        temporary: The directory that each job has for itself.
         tree: The working tree.
     """
 
@@ -102,9 +101,6 @@ class WorkflowMachine:
             "AWS_ACCESS_KEY_ID": DECOY_ACCESS_KEY,
             "AWS_SECRET_ACCESS_KEY": "decoy-secret",
         }
-        # The job's own directory, which act would remove with all that an action forgot there.
-        self.temporary = directory / "temporary"
-        self.temporary.mkdir()
         self.tree = directory / "app"
         (self.tree / ".github" / "workflows").mkdir(parents=True)
         self._git("init", "--quiet", "--initial-branch=main")
@@ -146,7 +142,6 @@ class WorkflowMachine:
                 *(f"--eventpath={event}", "--defaultbranch=main", "--platform=self-hosted=-self-hosted"),
                 *(f"--var={name}={value}" for name, value in variables.items()),
                 *(f"--env={name}={value}" for name, value in environment.items()),
-                f"--env=RUNNER_TEMP={self.temporary}",
                 *(f"--local-repository={name}={path}" for name, path in actions.items()),
             ],
             cwd=self.tree,
@@ -156,10 +151,9 @@ class WorkflowMachine:
             check=False,
         )
 
-    def left(self) -> list[str]:
-        """Return what jobs have left behind in their own directory and in their user's state."""
-        places = (self.temporary, self.home / ".local" / "state" / "cdk-buildkit")
-        return [str(path) for place in places for path in place.rglob("*")]
+    def state(self) -> list[str]:
+        """Return what jobs have left behind of the tool's in their user's home."""
+        return [str(path) for path in (self.home / ".local" / "state" / "cdk-buildkit").rglob("*")]
 
     def _git(self, *arguments: str) -> None:
         subprocess.run(["git", *arguments], cwd=self.tree, check=True, capture_output=True)
