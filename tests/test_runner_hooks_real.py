@@ -19,7 +19,7 @@ from local.github_runner import GithubRunner, Job
 from local.lab import ARCHITECTURE, Lab
 
 STACK = "buildkit-builders-main"
-REPOSITORY = "team/app"
+REPOSITORY = "team/hooks"
 EVENT = {"repository": {"default_branch": "main"}}
 BUILD = "docker buildx build --progress=plain --output=type=image,name=example"
 DAY = timedelta(days=1)
