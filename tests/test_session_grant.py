@@ -49,6 +49,11 @@ def test_a_granted_role_forwards_ports_of_the_fleets_groups_and_does_nothing_els
             "Effect": "Allow",
             "Resource": "arn:<AWS::Partition>:ssm:<AWS::Region>:<AWS::AccountId>:session/*",
         },
+        {
+            "Action": "ssmmessages:OpenDataChannel",
+            "Effect": "Allow",
+            "Resource": "arn:<AWS::Partition>:ssm:<AWS::Region>:<AWS::AccountId>:session/${aws:userid}-*",
+        },
     ]
 
 

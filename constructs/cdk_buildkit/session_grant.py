@@ -23,11 +23,13 @@ def grant_session(
     stack = Stack.of(fleet)
     instances = stack.format_arn(service="ec2", resource="instance", resource_name="*")
     sessions = stack.format_arn(service="ssm", resource="session", resource_name="*")
+    own_sessions = stack.format_arn(service="ssm", resource="session", resource_name="${aws:userid}-*")
     document = stack.format_arn(
         service="ssm", account="", resource="document", resource_name=DOCUMENT, arn_format=ArnFormat.SLASH_RESOURCE_NAME
     )
     acknowledge_objects(grantee, instances, "Instances come and go: the tag of their group stands for them.")
     acknowledge_objects(grantee, sessions, "A session's id is made when it starts: the tag of its owner stands for it.")
+    acknowledge_objects(grantee, own_sessions, "The wildcard is an id behind the name of the session's owner.")
     checked = {"BoolIfExists": {"ssm:SessionDocumentAccessCheck": "true"}}
     names = [each.auto_scaling_group_name for each in groups]
     return (
@@ -49,6 +51,12 @@ def grant_session(
                 actions=["ssm:ResumeSession", "ssm:TerminateSession"],
                 resource_arns=[sessions],
                 conditions={"StringLike": {"ssm:resourceTag/aws:ssmmessages:session-id": "${aws:userid}"}},
+            )
+        )
+        .combine(
+            # https://docs.aws.amazon.com/systems-manager/latest/userguide/getting-started-restrict-access-quickstart.html
+            iam.Grant.add_to_principal(
+                grantee=grantee, actions=["ssmmessages:OpenDataChannel"], resource_arns=[own_sessions]
             )
         )
     )
