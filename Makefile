@@ -65,9 +65,8 @@ bench-fleet: install
 
 lock: install
 	$(COMPILE) pyproject.toml --group dev --upgrade --output-file requirements-dev.txt
-	$(COMPILE) setup/requirements.in --generate-hashes --constraint requirements-dev.txt --output-file setup/requirements.txt
 	{ echo "-e ."; $(COMPILE) pyproject.toml --constraint requirements-dev.txt; } >requirements.txt
-	@# What the tool needs in a runner's image: of the same versions, and with their sums.
+	@# What the tool needs in a runner's image and in the action: of the same versions, and with their sums.
 	printf '%s\n' boto3 rich typer | $(COMPILE) --generate-hashes --constraint requirements-dev.txt - \
 	  >constructs/cdk_buildkit/runner/requirements.txt
 

@@ -23,8 +23,8 @@ umask 077
 rm -rf "$directory"
 mkdir -p "$directory"
 if ! words=$("$CDK_BUILDKIT_PYTHON" -I -m venv "$directory/tool" 2>&1 &&
-  "$CDK_BUILDKIT_INTERPRETER" -I -m pip install --quiet --disable-pip-version-check --no-input --no-deps \
-    --only-binary :all: --require-hashes --requirement "$action/requirements.txt" 2>&1); then
+  "$CDK_BUILDKIT_INTERPRETER" -I -m pip install --quiet --disable-pip-version-check --no-input --no-deps --no-compile \
+    --only-binary :all: --require-hashes --requirement "$runner/requirements.txt" 2>&1); then
   refuse "the tool could not be installed: ${words//$'\n'/%0A}"
 fi
 if [[ -n $CDK_BUILDKIT_ROLE_TO_ASSUME ]]; then
@@ -33,5 +33,5 @@ if [[ -n $CDK_BUILDKIT_ROLE_TO_ASSUME ]]; then
 fi
 
 export CDK_BUILDKIT_ARCHITECTURES=${CDK_BUILDKIT_ARCHITECTURES//,/ }
-bash "$action/../constructs/cdk_buildkit/runner/job-started.sh"
+bash "$runner/job-started.sh"
 echo "BUILDX_CONFIG=$BUILDX_CONFIG" >>"$GITHUB_ENV"

@@ -7,4 +7,4 @@ source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
 [[ -d $directory ]] || exit 0
 trap 'rm -rf "$directory"' EXIT
-bash "$action/../constructs/cdk_buildkit/runner/job-completed.sh"
+bash "$runner/job-completed.sh"

@@ -2,6 +2,8 @@
 # shellcheck shell=bash
 
 action=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck disable=SC2034 # those who source it run what is there
+runner=$action/../constructs/cdk_buildkit/runner
 directory=$RUNNER_TEMP/cdk-buildkit-action
 export CDK_BUILDKIT_INTERPRETER=$directory/tool/bin/python
 export PATH=$action/bin:$PATH

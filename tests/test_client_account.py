@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
+from botocore.exceptions import ClientError, CredentialRetrievalError, EndpointConnectionError, NoCredentialsError
 
 from buildkit_ops.account import Account
 from buildkit_ops.failures import (
@@ -68,6 +68,7 @@ def invoke(account: Account) -> dict[str, Any]:
     ("outcome", "failure", "words"),
     [
         (NoCredentialsError(), NO_CREDENTIALS, "Unable to locate credentials"),
+        (CredentialRetrievalError(provider="p", error_msg="no token"), NO_CREDENTIALS, "from p: no token; log in"),
         (refusal("ExpiredToken"), CREDENTIALS_REFUSED, "words of AWS; log in again"),
         (refusal("UnrecognizedClientException"), CREDENTIALS_REFUSED, "set the clock right"),
         (refusal("AccessDenied"), NOT_ALLOWED, "call grant_wake for their role"),
@@ -80,7 +81,7 @@ def invoke(account: Account) -> dict[str, Any]:
             "the function waker failed: locked",
         ),
     ],
-    ids=["none", "expired", "unknown", "denied", "denied otherwise", "unreached", "throttled", "raised"],
+    ids=["none", "process", "expired", "unknown", "denied", "denied otherwise", "unreached", "throttled", "raised"],
 )
 def test_what_keeps_a_function_from_answering_is_said(
     account: Callable[[object], Account], outcome: object, failure: Failure, words: str

@@ -70,6 +70,7 @@ class Fleet:
     """Stands in for the account: a fleet whose builders come after some calls."""
 
     def __init__(self, outputs: Mapping[str, str] = OUTPUTS, *, calls_until_there: int = 1) -> None:
+        self.region, self.profile = "eu-west-1", "team"
         self.outputs = outputs
         self.calls_until_there = calls_until_there
         self.woken: list[Any] = []
@@ -293,7 +294,14 @@ def test_the_certificate_is_private_whatever_the_umask(desk: Desk) -> None:
 
     assert stat.S_IMODE(directory.stat().st_mode) == stat.S_IMODE(desk.connections.root.stat().st_mode) == 0o700
     assert {stat.S_IMODE(each.stat().st_mode) for each in directory.iterdir()} == {0o600}
-    assert json.loads((directory / "connection.json").read_text()) == {"stack": "builders"}
+    assert json.loads((directory / "connection.json").read_text()) == {
+        "stack": "builders",
+        "region": "eu-west-1",
+        "profile": "team",
+        "architectures": ["arm64", "x86_64"],
+        "in_cluster": False,
+        "through_ssm": False,
+    }
 
 
 def test_state_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

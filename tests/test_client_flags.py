@@ -281,4 +281,4 @@ def test_a_shell_completes_the_commands() -> None:
 
     done = run(_CDK_BUILDKIT_COMPLETE="complete_bash", **words)
 
-    assert done.stdout.split() == ["connect", "flags", "github-job", "disconnect"]
+    assert done.stdout.split() == ["connect", "flags", "retry", "github-job", "disconnect"]

@@ -31,6 +31,10 @@ TOOLS = (
     f'[runner_tools]\nbuildx = {{ version = "v0.36.1", sha256 = {SUMS} }}\n'
     f'ecr_credential_helper = {{ version = "0.12.0", sha256 = {SUMS} }}\n'
 )
+SCALE_SETS = (
+    f'{EKS}[runner_scale_sets.default]\nbuilder = "main"\ngithub_url = "https://github.com/example"\n'
+    f'image = "runner@sha256:{DIGEST}"\n'
+)
 ONE_SUBNET = VPC.replace(', "subnet-89abcdef"', "")
 RUNNERS = f'{TOOLS}{FLEET}[runners.default]\nbuilder = "main"\n'
 
@@ -122,6 +126,17 @@ REFUSALS = {
             "builders for pull requests"
         ),
     ),
+    "pull requests on the fleet of runners that are pods": (
+        (
+            f'{EKS}{REACHED}[runner_scale_sets.pods]\nbuilder = "main"\ngithub_url = "https://github.com/example"\n'
+            f'image = "ghcr.io/actions/actions-runner@sha256:{DIGEST}"\n{PULL_REQUESTS}'
+        ),
+        (
+            'github_actions.pr.builder: got "main", on which runner_scale_sets.pods too build, allowed a fleet for '
+            "pull requests alone, for the others would take what those leave in its cache for theirs: make a fleet of "
+            "builders for pull requests"
+        ),
+    ),
     "pull requests on a fleet that another reads": (
         f'{FLEET}[builders.nightly]\ncache = {{ read = ["main"] }}\n{PULL_REQUESTS}',
         (
@@ -159,6 +174,46 @@ REFUSALS = {
             "github_actions.default.repositories: got subjects of 1974 characters, allowed 1600, for a trust policy "
             "has room for no more: make a further role for some of them"
         ),
+    ),
+    "pods that run for builders on ec2": (
+        SCALE_SETS.replace('compute = "eks"', 'compute = "ec2"'),
+        (
+            'runner_scale_sets.default.builder: got "main", allowed the name of a fleet of builders on eks (there is '
+            "none): choose one of them; runners for builders on ec2 are made by [runners]"
+        ),
+    ),
+    "a role for pull requests beside runners that are pods": (
+        f"{SCALE_SETS}{PULL_REQUESTS}",
+        (
+            'github_actions.pr.builder: got "main", on which runner_scale_sets.default too build, allowed a fleet for '
+            "pull requests alone, for the others would take what those leave in its cache for theirs: make a fleet of "
+            "builders for pull requests"
+        ),
+    ),
+    "more waiting runners than runners": (
+        f"{SCALE_SETS}min_runners = 20\n",
+        (
+            "runner_scale_sets.default.min_runners: got 20, allowed at most max_runners, 10: lower it, or raise "
+            "max_runners"
+        ),
+    ),
+    "runners in the builders' namespace": (
+        f'{SCALE_SETS}namespace = "buildkit-main"\n',
+        (
+            'runner_scale_sets.default.namespace: got "buildkit-main", allowed a namespace of its own, for its pods '
+            "share a role: take another than that of builders.main"
+        ),
+    ),
+    "an address that is none of GitHub's": (
+        SCALE_SETS.replace("https://github.com/example", "github.com/example"),
+        (
+            'runner_scale_sets.default.github_url: got "github.com/example", allowed the URL of an organization, a '
+            "repository or an enterprise: write it without anything behind, for example https://github.com/example"
+        ),
+    ),
+    "runner scale sets that are no table": (
+        f"runner_scale_sets = 3\n{FLEET}",
+        "runner_scale_sets: got 3, allowed tables of runners: add a table [runner_scale_sets.default]",
     ),
     "roles that are no table": (
         f"github_actions = 3\n{FLEET}",
@@ -440,7 +495,7 @@ REFUSALS = {
         f"[network]\n[cach]\n{FLEET}",
         (
             "cach: got an unknown key, allowed deployment, network, cache, buildkit, kubernetes, observability, "
-            "builders, runner_tools, runners, github_actions: did you mean cache?"
+            "builders, runner_tools, runners, runner_scale_sets, github_actions: did you mean cache?"
         ),
     ),
     "an unknown key with the nearest one": (

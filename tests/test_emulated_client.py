@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 
 from buildkit_ops.architecture import Architecture
 from buildkit_ops.fleet_outputs import FleetOutputs
+from buildkit_ops.port_forward import DOCUMENT, request
 from local.deployment import Deployment
 from local.emulator.aws import REGION, Aws
 from local.emulator.process import Emulator
@@ -227,3 +228,71 @@ def test_a_client_sees_neither_the_cache_nor_the_builders_certificate(account: A
     for kind in ("Server", "Authority"):
         with pytest.raises(ClientError, match="AccessDenied"):
             secrets.get_secret_value(SecretId=account.secret(kind))
+
+
+# Through Session Manager
+
+
+def session_of(account: Account, role: str, call: str, **arguments: Any) -> Any:  # noqa: ANN401 - JSON
+    """Call Systems Manager as a role, and return its answer, or the code of its refusal."""
+    credentials = account.emulator.instance_credentials(account.profile_of(role))
+    client = boto3.client(
+        "ssm",
+        endpoint_url=account.emulator.endpoint_url,
+        region_name=REGION,
+        aws_access_key_id=credentials["AccessKeyId"],
+        aws_secret_access_key=credentials["SecretAccessKey"],
+        aws_session_token=credentials["Token"],
+    )
+    try:
+        return getattr(client, call)(**arguments)
+    except ClientError as refused:
+        return refused.response["Error"]["Code"]
+
+
+@pytest.fixture(scope="module")
+def instances(account: Account) -> dict[str, str]:
+    """Return an instance of each fleet."""
+    found = {}
+    for fleet in ("main", "nightly"):
+        name = account.deployment.group_name(fleet, Architecture.X86_64)
+        account.aws.client("autoscaling").set_desired_capacity(AutoScalingGroupName=name, DesiredCapacity=1)
+        found[fleet] = account.deployment.group(fleet, Architecture.X86_64)["Instances"][0]["InstanceId"]
+    return found
+
+
+def test_a_granted_role_forwards_a_port_of_its_fleets_instances(account: Account, instances: dict[str, str]) -> None:
+    asked = request(instances["main"], 5000)
+
+    answer = session_of(account, "Client", "start_session", **asked)
+
+    assert {"SessionId", "TokenValue", "StreamUrl"} <= set(answer)
+
+
+@pytest.mark.parametrize(
+    ("role", "fleet", "document"),
+    [
+        ("Client", "main", None),
+        ("Client", "main", "SSM-SessionManagerRunShell"),
+        ("Client", "main", "AWS-StartInteractiveCommand"),
+        ("Client", "main", "AWS-StartPortForwardingSessionToRemoteHost"),
+        ("Client", "nightly", DOCUMENT),
+        ("Stranger", "main", DOCUMENT),
+    ],
+    ids=["a shell", "a shell by its name", "a command", "another host's port", "another fleet", "a stranger"],
+)
+def test_no_other_session_may_be_started(
+    account: Account, instances: dict[str, str], role: str, fleet: str, document: str | None
+) -> None:
+    named = {"DocumentName": document} if document else {}
+
+    assert session_of(account, role, "start_session", Target=instances[fleet], **named) == "AccessDenied"
+
+
+def test_only_the_own_session_may_be_ended(account: Account, instances: dict[str, str]) -> None:
+    asked = request(instances["main"], 5000)
+    own = session_of(account, "Client", "start_session", **asked)["SessionId"]
+    others = account.aws.client("ssm").start_session(**asked)["SessionId"]
+
+    assert session_of(account, "Client", "terminate_session", SessionId=others) == "AccessDenied"
+    assert session_of(account, "Client", "terminate_session", SessionId=own)["SessionId"] == own

@@ -140,6 +140,7 @@ PUBLIC = {
         "connections",
         "grant_connect(grantee: IGrantable) -> Grant",
         "grant_principal",
+        "grant_session(grantee: IGrantable) -> Grant",
         "grant_wake(grantee: IGrantable) -> Grant",
     ],
     "ReleaseBucket": [

@@ -115,7 +115,7 @@ class FreeLock:
 
 
 def capacity(desired: int, in_service: int, maximum: int = 8, problem: str | None = None) -> Capacity:
-    return Capacity(desired=desired, maximum=maximum, in_service=in_service, problem=problem)
+    return Capacity(desired=desired, maximum=maximum, serving=tuple(map(str, range(in_service))), problem=problem)
 
 
 def woken(group: FixedGroup, jobs: int, lock: FreeLock | None = None) -> Answer:
@@ -288,9 +288,11 @@ def test_a_call_wakes_only_the_architectures_that_it_names(account: Account) -> 
             "coming": 3,
             "max_capacity": MAXIMUM,
             "message": "0 builders in service, 3 coming",
+            "builders": (),
         }
     }
     assert index.handler({"waiting_jobs": {"arm64": 5}}, None)["arm64"]["in_service"] == 3
+    assert len(set(index.handler({"waiting_jobs": {"arm64": 5}}, None)["arm64"]["builders"])) == 3
 
 
 def test_a_burst_of_calls_is_as_the_largest_of_them(account: Account) -> None:

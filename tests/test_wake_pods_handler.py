@@ -200,6 +200,7 @@ def test_the_answer_counts_the_builders_that_publish(account: Account) -> None:
             "coming": 1,
             "max_capacity": 8,
             "message": "2 builders in service, 1 coming",
+            "builders": (),
         },
         "x86_64": {
             "waiting_jobs": 1,
@@ -208,6 +209,7 @@ def test_the_answer_counts_the_builders_that_publish(account: Account) -> None:
             "coming": 1,
             "max_capacity": 4,
             "message": "0 builders in service, 1 coming",
+            "builders": (),
         },
     }
 

@@ -7,7 +7,14 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError, ProfileNotFound
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    NoCredentialsError,
+    NoRegionError,
+    ProfileNotFound,
+)
 
 from buildkit_ops.failures import (
     AWS_FAILED,
@@ -55,6 +62,7 @@ class Account:
         if not self._session.region_name:
             raise ToolError(NO_REGION)
         self.region: str = self._session.region_name
+        self.profile = profile
 
     def stack_outputs(self, stack: str) -> dict[str, str]:
         """Return the outputs of a stack.
@@ -114,6 +122,38 @@ class Account:
             raise ToolError(FUNCTION_FAILED, function=function, reason=value.get("errorMessage", value))
         return dict(value)
 
+    def start_session(self, asked: Mapping[str, Any]) -> dict[str, str] | None:
+        """Start a session of Session Manager, and return its `SessionId`, `TokenValue`, `StreamUrl` and `Endpoint`.
+
+        None: the instance's agent is not connected, or not yet.
+
+        Raises:
+            ToolError: AWS did not start it.
+        """
+        what, client = f"forward a port to {asked['Target']}", self._client("ssm")
+        try:
+            with self._asking(what, "grant_session"):
+                answer = client.start_session(**asked)
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "TargetNotConnected":
+                return None
+            raise self._failed(what, error) from None
+        names = ("SessionId", "TokenValue", "StreamUrl")
+        return {**{name: answer[name] for name in names}, "Endpoint": client.meta.endpoint_url}
+
+    def end_session(self, session: str) -> None:
+        """End a session.
+
+        Raises:
+            ToolError: AWS did not.
+        """
+        what = f"end the session {session}"
+        try:
+            with self._asking(what, "grant_session"):
+                self._client("ssm").terminate_session(SessionId=session)
+        except ClientError as error:
+            raise self._failed(what, error) from None
+
     def tags_of(self, repository: str, registry: str, tags: Sequence[str]) -> set[str]:
         """Return those of some tags that a repository of ECR has.
 
@@ -143,7 +183,7 @@ class Account:
         """Say in the tool's words what keeps any call from its answer; other refusals are the caller's."""
         try:
             yield
-        except NoCredentialsError as error:
+        except (CredentialRetrievalError, NoCredentialsError) as error:
             raise ToolError(NO_CREDENTIALS, reason=_words(error)) from None
         except NoRegionError:
             raise ToolError(NO_REGION) from None

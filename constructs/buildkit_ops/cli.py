@@ -15,11 +15,12 @@ from buildkit_ops.architecture import Architecture
 from buildkit_ops.buildx import Buildx
 from buildkit_ops.cache_flags import Branch, Form, fleet_flags, registry_flags, with_own, write
 from buildkit_ops.connection import Connections
-from buildkit_ops.failures import ToolError
+from buildkit_ops.failures import NOTHING_CONNECTED, ToolError
 from buildkit_ops.fleet_outputs import FleetOutputs
 from buildkit_ops.github_job import GithubJob, connect_job, error_command
 from buildkit_ops.progress import progress
 from buildkit_ops.registry_cache import read_repository
+from buildkit_ops.retrying import retry as run_with_retry
 
 app = typer.Typer(
     help="Builds on a fleet of BuildKit builders, without a cache credential.",
@@ -49,6 +50,9 @@ def connect(
     waiting_jobs: Annotated[int, typer.Option(min=0, help="Wake it for so many of each; 0: do not wake it.")] = 1,
     timeout: Annotated[float, typer.Option(min=0, help="Minutes to wait for builders.")] = 10,
     in_cluster: Annotated[bool, typer.Option("--in-cluster", help="Reach the services of the cluster.")] = False,
+    through_ssm: Annotated[
+        bool, typer.Option("--through-ssm", help="Reach builders through Session Manager, from outside the VPC.")
+    ] = False,
     use: Annotated[bool, typer.Option("--use", help="Make it buildx's default.")] = False,
     region: Region = None,
     profile: Profile = None,
@@ -65,6 +69,7 @@ def connect(
                 waiting_jobs=waiting_jobs,
                 minutes=timeout,
                 in_cluster=in_cluster,
+                through_ssm=through_ssm,
                 use=use,
             ),
             buildx=Buildx.find(),
@@ -113,6 +118,30 @@ def flags(
         "text": text,
     }
     _answer(text, answer, as_json=as_json)
+
+
+@app.command(context_settings={"allow_interspersed_args": False})
+def retry(
+    command: Annotated[list[str], typer.Argument(help="The build's command, after `--`.")],
+    *,
+    builder: Annotated[str | None, typer.Option(help="The builder that it uses. Default: the only one.")] = None,
+    timeout: Annotated[float, typer.Option(min=0, help="Minutes to wait for builders.")] = 10,
+) -> None:
+    """Run a build's command, and once more when it lost its builder. Its output and exit code are the command's."""
+    with _answering(as_json=False):
+        connections = Connections()
+        chosen = connections.choose(builder)
+        if not chosen:
+            raise ToolError(NOTHING_CONNECTED)
+        origin = connections.origin(chosen)
+
+        def wait() -> None:
+            account = Account(region=origin.region, profile=origin.profile)
+            with progress() as tell:
+                connecting.wait_again(account, chosen, minutes=timeout, connections=connections, tell=tell)
+
+        exit_code = run_with_retry(command, wait=wait, say=lambda words: typer.echo(f"cdk-buildkit: {words}", err=True))
+    raise typer.Exit(exit_code)
 
 
 @app.command()

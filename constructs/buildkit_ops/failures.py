@@ -56,6 +56,16 @@ ONE_ARCHITECTURE = Failure(
     words="a cache in a registry is one architecture's, for the last export of a tag wins; got {given}: pass one "
     "--architecture, and build each in a command of its own",
 )
+NO_COMMAND = Failure(
+    code="no-command",
+    exit_code=2,
+    words="`{command}` cannot be run: {reason}; write the build's own command after `--`",
+)
+THROUGH_SSM = Failure(
+    code="through-ssm",
+    exit_code=2,
+    words="--through-ssm leads to an instance that waking names; got {given}: leave that out",
+)
 NO_GITHUB_JOB = Failure(
     code="no-github-job",
     exit_code=2,
@@ -107,6 +117,12 @@ NO_CERTIFICATE = Failure(
 FUNCTION_FAILED = Failure(
     code="function-failed", exit_code=3, words="the function {function} failed: {reason}; its log has the rest"
 )
+NO_INSTANCE = Failure(
+    code="no-instance",
+    exit_code=3,
+    words="{stack} names no instance that Session Manager could reach; of builders that are pods, forward a port with "
+    "kubectl and make the builder by hand; else deploy the fleet again with this version",
+)
 NO_BUILDER = Failure(
     code="no-builder",
     exit_code=4,
@@ -136,10 +152,22 @@ CLIENT_UNTRUSTED = Failure(
     words="{endpoint} refused the client certificate: {reason}; connect again for a new one; right after certificates "
     "were revoked, wait until builders are replaced",
 )
+NO_FORWARD = Failure(
+    code="no-forward",
+    exit_code=5,
+    words="no port was forwarded to {instance} through Session Manager: {reason}; see whether its agent is online with "
+    "`aws ssm describe-instance-information`, and what {log} says",
+)
 NO_BUILDX = Failure(
     code="no-buildx",
     exit_code=6,
     words="buildx does not run here, neither `docker buildx` nor `buildx`: {reason}; install it",
+)
+NO_PLUGIN = Failure(
+    code="no-plugin",
+    exit_code=6,
+    words="session-manager-plugin does not serve here: {reason}; install the newest: "
+    "https://docs.aws.amazon.com/systems-manager/latest/userguide/session-manager-working-with-install-plugin.html",
 )
 BUILDX_FAILED = Failure(code="buildx-failed", exit_code=6, words="`{command}` failed: {reason}; see what it says")
 BUILDER_EXISTS = Failure(
@@ -155,6 +183,17 @@ NOT_CONNECTED = Failure(
 )
 SEVERAL_CONNECTED = Failure(
     code="several-connected", exit_code=7, words="{connected} are connected here; say which with --builder"
+)
+NOTHING_CONNECTED = Failure(
+    code="nothing-connected",
+    exit_code=7,
+    words="no fleet is connected here, so none can be woken when a build loses its builder; run `cdk-buildkit connect "
+    "STACK` first",
+)
+UNREADABLE_STATE = Failure(
+    code="unreadable-state",
+    exit_code=7,
+    words="{path} does not say what is connected; run `cdk-buildkit connect STACK` again",
 )
 UNWRITABLE_STATE = Failure(
     code="unwritable-state",

@@ -37,6 +37,8 @@ class GithubJob:
     def read(cls, environment: Mapping[str, str]) -> Self:
         """Read the runner's variables (https://docs.github.com/en/actions/reference/workflows-and-actions/variables).
 
+        `CDK_BUILDKIT_PROJECT` and `CDK_BUILDKIT_BRANCH` take the place of what they say.
+
         Raises:
             ToolError: One is missing.
         """
@@ -46,8 +48,8 @@ class GithubJob:
         event = _event(environment.get("GITHUB_EVENT_PATH"))
         return cls(
             branch=Branch(
-                project=environment["GITHUB_REPOSITORY"],
-                branch=_branch(environment, event),
+                project=environment.get("CDK_BUILDKIT_PROJECT") or environment["GITHUB_REPOSITORY"],
+                branch=environment.get("CDK_BUILDKIT_BRANCH") or _branch(environment, event),
                 default_branch=_text(event, "repository", "default_branch"),
             ),
             environment_file=Path(environment["GITHUB_ENV"]),

@@ -19,7 +19,7 @@ def wait_for_builders(
     tell: Tell,
     sleep: Callable[[float], None] = time.sleep,
     now: Callable[[], float] = time.monotonic,
-) -> None:
+) -> Mapping[str, Mapping[str, Any]]:
     """Wake again and again, until a builder of each architecture is in service.
 
     Again, because the last builder may have been on its way out; waking is made for it.
@@ -31,6 +31,9 @@ def wait_for_builders(
         sleep: Waits.
         now: The time, in seconds.
 
+    Returns:
+        The last answer, by architecture.
+
     Raises:
         ToolError: None came.
     """
@@ -40,7 +43,7 @@ def wait_for_builders(
         words = "; ".join(f"{architecture}: {answer['message']}" for architecture, answer in answers.items())
         tell(words)
         if all(answer["in_service"] > 0 for answer in answers.values()):
-            return
+            return answers
         if now() >= until:
             raise ToolError(NO_BUILDER, minutes=minutes, reason=words)
         sleep(_INTERVAL_SECONDS)

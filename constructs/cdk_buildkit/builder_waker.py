@@ -88,4 +88,6 @@ class BuilderWaker(Construct):
 
     def grant_wake(self, grantee: iam.IGrantable) -> iam.Grant:
         """Let a principal call the function."""
+        versions = f"{self.function.function_arn}:*"
+        acknowledge_objects(grantee, versions, "The wildcard is the function's own versions and aliases.")
         return self.function.grant_invoke(grantee)

@@ -32,6 +32,7 @@ from cdk_buildkit.cache_names import CacheNames
 from cdk_buildkit.client_grant import grant_client
 from cdk_buildkit.group_scaling import GroupScaling
 from cdk_buildkit.release_bucket import ReleaseBucket
+from cdk_buildkit.session_grant import grant_session
 from cdk_buildkit.spot_fallback import SpotFallback
 from cdk_buildkit.store_volume import StoreVolume
 
@@ -193,6 +194,14 @@ class Ec2BuilderFleet(Construct):
     def grant_wake(self, grantee: iam.IGrantable) -> iam.Grant:
         """Let a principal wake builders for the jobs that it has waiting, by calling `waker.function`."""
         return self.waker.grant_wake(grantee)
+
+    def grant_session(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Let a principal outside the VPC reach builders through Session Manager: `cdk-buildkit connect --through-ssm`.
+
+        It may forward a port of a builder, and start no shell. It needs `grant_connect` and `grant_wake` too.
+        """
+        groups = [*self.groups.values(), *self.fallback_groups.values()]
+        return grant_session(self, grantee, groups=groups)
 
     def _check_certificates(self) -> None:
         if self.certificates.domain_name != self.domain_name:

@@ -13,6 +13,7 @@ from cdk_buildkit.acknowledgements import acknowledge
 from cdk_buildkit.builder_fleet import BuilderFleet, other_readers
 from cdk_buildkit.github_runner_fleet import GithubRunnerFleet
 from cdk_buildkit.github_subjects import GithubSubjects
+from cdk_buildkit.runner_scale_set import RunnerScaleSet
 
 GITHUB_ISSUER = "token.actions.githubusercontent.com"
 """Who issues the tokens of github.com's jobs, without `https://`."""
@@ -121,6 +122,6 @@ def _lets_others_build(construct: IConstruct, builders: BuilderFleet) -> bool:
     match construct:
         case GithubActionsRole():
             return construct.builders is builders and not construct.subjects.pull_requests
-        case GithubRunnerFleet():
+        case GithubRunnerFleet() | RunnerScaleSet():
             return construct.builders is builders and not construct.pull_requests
     return False

@@ -7,7 +7,7 @@ from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from buildkit_ops.architecture import Architecture
-from cdk_buildkit.acknowledgements import acknowledge
+from cdk_buildkit.acknowledgements import acknowledge, acknowledge_objects
 from cdk_buildkit.builder_capacity import BuilderCapacity
 from cdk_buildkit.builder_scaling import (
     IN_FLIGHT_BUILDS,
@@ -71,4 +71,6 @@ class PodWaker(Construct):
 
     def grant_wake(self, grantee: iam.IGrantable) -> iam.Grant:
         """Let a principal call the function."""
+        versions = f"{self.function.function_arn}:*"
+        acknowledge_objects(grantee, versions, "The wildcard is the function's own versions and aliases.")
         return self.function.grant_invoke(grantee)

@@ -95,6 +95,7 @@ class RunnerScaleSet(Construct):
         self.name = name
         self.namespace = namespace or f"runners-{name}"
         self.builders = builders
+        self.pull_requests = pull_requests
         self._check(github_url, image, min_runners, max_runners)
         cluster = builders.cluster
         applied = cluster.apply(self, "Namespace", *self._namespace_objects())

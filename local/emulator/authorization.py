@@ -8,9 +8,12 @@ One thing is a decision: the emulated network has no TLS, and every request in i
 `aws:SecureTransport` is therefore always true here: an enforce-TLS Deny is evaluated, and denies nobody.
 """
 
+from datetime import UTC, datetime, timedelta
+
 from moto.iam.access_control import PermissionResult
 from moto.s3.models import FakeBucket, s3_backends
 
+from local.emulator import sessions
 from local.emulator.aws import ACCOUNT, REGION
 from local.emulator.errors import NotEmulatedError, Refusal
 from local.emulator.policy import Context, Decision, decide
@@ -20,7 +23,10 @@ from local.emulator.request import AwsRequest, Environ
 from local.emulator.resource_policies import resource_policy
 from local.emulator.resources import resource_of, tags_of
 from local.emulator.s3_actions import s3_actions
-from local.emulator.signature import is_signed_with
+from local.emulator.signature import is_signed_with, time_of
+
+_SKEW = timedelta(minutes=5)
+_S3_SKEW = timedelta(minutes=15)
 
 
 class Denied(Refusal):
@@ -57,10 +63,14 @@ def authorize(request: AwsRequest, environ: Environ) -> Principal:
     principal = principal_of(request.access_key, request.session_token)
     if not is_signed_with(principal.secret, request, environ):
         raise Refusal("SignatureDoesNotMatch", "The request signature we calculated does not match yours.")
+    _check_clock(request, environ)
     context = _context(principal, request, environ)
     if request.service == "s3":
         for action, resource in s3_actions(request, environ):
             _check(principal, action, resource, context)
+    elif request.service == "ssm" and request.action in sessions.SESSION_ACTIONS:
+        for resource, keys in sessions.checks(request):
+            _check(principal, f"ssm:{request.action}", resource, context | dict(keys))
     elif request.action:
         context |= _resource_tags(request)
         _check(principal, f"{request.service}:{request.action}", resource_of(request), context)
@@ -85,6 +95,24 @@ def may_list(principal: Principal, request: AwsRequest, environ: Environ) -> boo
 def bucket_exists(name: str) -> bool:
     """Tell whether there is a bucket of that name."""
     return name in s3_backends[ACCOUNT]["aws"].buckets
+
+
+def _check_clock(request: AwsRequest, environ: Environ) -> None:
+    """Refuse a request of a caller whose clock is off, as AWS does.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-troubleshooting.html
+    """
+    signed, now = time_of(environ), datetime.now(UTC)
+    if signed is None or abs(now - signed) <= (_S3_SKEW if request.service == "s3" else _SKEW):
+        return
+    if request.service == "s3":
+        raise Refusal(
+            "RequestTimeTooSkewed", "The difference between the request time and the current time is too large."
+        )
+    what = "expired" if signed < now else "not yet current"
+    raise Refusal(
+        "SignatureDoesNotMatch", f"Signature {what}: signed at {signed:%Y%m%dT%H%M%SZ}, now {now:%Y%m%dT%H%M%SZ}"
+    )
 
 
 def _check(principal: Principal, action: str, resource: str | None, context: Context) -> None:

@@ -115,8 +115,13 @@ def _holds(operator: str, key: str, expected: list[Any], context: Context) -> bo
         return (actual is None) is (str(expected[0]).lower() == "true")
     if actual is None:
         return operator != base or base in _NEGATED
-    results = [_OPERATORS[base](_text(each), actual) for each in expected]
+    results = [_OPERATORS[base](_filled_in(_text(each), context), actual) for each in expected]
     return all(results) if base in _NEGATED else any(results)
+
+
+def _filled_in(pattern: str, context: Context) -> str:
+    """Write the caller's id where a pattern has its variable; any other variable stays, and is refused."""
+    return pattern.replace("${aws:userid}", context.get("aws:userid") or "${aws:userid}")
 
 
 def _text(value: object) -> str:

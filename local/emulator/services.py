@@ -16,6 +16,7 @@ from moto.s3.models import FakeKey
 from moto.s3.responses import S3Response
 from moto.secretsmanager.models import FakeSecret, SecretsManagerBackend
 
+from local.emulator import sessions
 from local.emulator.replacing import replace
 
 _LONGEST_DEREGISTRATION_DELAY = "3600"
@@ -23,6 +24,7 @@ _LONGEST_DEREGISTRATION_DELAY = "3600"
 
 def mend() -> None:
     """Mend this process's moto."""
+    sessions.install()
     replace(SecurityGroupRule, "description", property(_description))
     replace(Stack, "parameter_list", property(_parameter_list))
     replace(Stack, "stack_parameters", property(_given_parameters))

@@ -6,9 +6,12 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-re
 import hashlib
 import hmac
 import re
+from datetime import UTC, datetime
 from urllib.parse import quote
 
 from local.emulator.request import AwsRequest, Environ, body
+
+_TIME = "%Y%m%dT%H%M%SZ"
 
 
 def is_signed_with(secret: str, request: AwsRequest, environ: Environ) -> bool:
@@ -37,6 +40,12 @@ def is_signed_with(secret: str, request: AwsRequest, environ: Environ) -> bool:
     for part in scope.split("/"):
         key = hmac.digest(key, part.encode(), "sha256")
     return hmac.compare_digest(hmac.digest(key, to_sign.encode(), "sha256").hex(), given["Signature"])
+
+
+def time_of(environ: Environ) -> datetime | None:
+    """Return when a request was signed by its header; None: it has none, as with one that is signed in its query."""
+    given = environ.get("HTTP_X_AMZ_DATE", "")
+    return datetime.strptime(given, _TIME).replace(tzinfo=UTC) if given else None
 
 
 def _canonical_query(environ: Environ) -> str:

@@ -5,14 +5,18 @@ from collections.abc import Iterator, Mapping
 from cdk_buildkit.github_subjects import LONGEST_SUBJECTS, differing_in_case, policy_size, subjects_of
 from stacks.config.github_actions_settings import GithubActionsConfig
 from stacks.config.problems import KeyPath, Problem, listing, quote, refused, suggestion
+from stacks.config.runner_scale_set_settings import RunnerScaleSetConfig
 from stacks.config.runner_settings import RunnerConfig
 from stacks.config.settings import FleetConfig
 
+Runners = Mapping[str, Mapping[str, RunnerConfig | RunnerScaleSetConfig]]
+"""Fleets of runners by their names, by the section that they are in."""
+
 
 def github_actions_problems(
-    roles: Mapping[str, GithubActionsConfig], runners: Mapping[str, RunnerConfig], builders: Mapping[str, FleetConfig]
+    roles: Mapping[str, GithubActionsConfig], runners: Runners, builders: Mapping[str, FleetConfig]
 ) -> Iterator[Problem]:
-    """Check each role by itself, and with the others."""
+    """Check each role by itself, with the others, and with runners by the sections that they are in."""
     for name, role in roles.items():
         path = ("github_actions", name)
         if role.builder not in builders:
@@ -73,13 +77,13 @@ def _sharing_problems(
     path: KeyPath,
     role: GithubActionsConfig,
     roles: Mapping[str, GithubActionsConfig],
-    runners: Mapping[str, RunnerConfig],
+    runners: Runners,
     builders: Mapping[str, FleetConfig],
 ) -> Iterator[Problem]:
     fleet = builders.get(role.builder)
     others = [
         f"{table}.{name}"
-        for table, clients in (("github_actions", roles), ("runners", runners))
+        for table, clients in {"github_actions": roles, **runners}.items()
         for name, client in clients.items()
         if client.builder == role.builder and not client.pull_requests
     ]

@@ -86,14 +86,16 @@ class _Reading:
         if buildkit:
             buildkit = replace(buildkit, sha256={**BuildkitConfig().sha256, **buildkit.sha256})
             self.problems += rules.buildkit_problems(buildkit, builders)
-        if kubernetes:
+        if kubernetes and self._are_all("runner_scale_sets", scale_sets):
+            # Runners that could not be read may be the ones by whom a fleet is reached.
             self.problems += kubernetes_problems(kubernetes, network, builders)
-        tables = self._document.get("builders")
-        if network and tools and isinstance(tables, dict) and len(builders) == len(tables):
+        if network and tools and self._are_all("builders", builders):
             # A fleet that could not be read may be the one that runners and roles are for.
             self.problems += runner_problems(runners, tools, network, builders)
             self.problems += scale_set_problems(scale_sets, builders)
-            self.problems += github_actions_problems(roles, runners, builders)
+            self.problems += github_actions_problems(
+                roles, {"runners": runners, "runner_scale_sets": scale_sets}, builders
+            )
         if self.problems or not (
             deployment and network and cache and buildkit and kubernetes and observability and tools
         ):
@@ -153,6 +155,11 @@ class _Reading:
             if settings:
                 found[name] = settings
         return found
+
+    def _are_all(self, section: str, found: Mapping[str, Any]) -> bool:
+        """Tell whether every table of a section could be read."""
+        tables = self._document.get(section, {})
+        return isinstance(tables, dict) and len(found) == len(tables)
 
     def _settings(self, value: object, kind: type[_Settings], path: KeyPath) -> _Settings | None:
         settings, problems = structure(value, kind, path)

@@ -21,4 +21,5 @@ for name in ("Client", "Stranger"):
     if name == "Client":
         builders.fleet.grant_connect(role)
         builders.fleet.grant_wake(role)
+        builders.fleet.grant_session(role)
 app.synth()

@@ -17,14 +17,14 @@ class GroupState:
         maximum: Instances that it may have.
         desired: Instances that it wants.
         live: Instances that it has, from their launch on until they go.
-        in_service: Those of them that serve.
+        serving: The ids of those of them that serve.
     """
 
     minimum: int
     maximum: int
     desired: int
     live: int = 0
-    in_service: int = 0
+    serving: tuple[str, ...] = ()
 
 
 NO_GROUP = GroupState(minimum=0, maximum=0, desired=0)
@@ -58,7 +58,7 @@ def read_groups(client: "AutoScalingClient", names: Sequence[str]) -> tuple[Grou
             maximum=group["MaxSize"],
             desired=group["DesiredCapacity"],
             live=sum(not each["LifecycleState"].startswith("Terminat") for each in group["Instances"]),
-            in_service=sum(each["LifecycleState"] == "InService" for each in group["Instances"]),
+            serving=tuple(each["InstanceId"] for each in group["Instances"] if each["LifecycleState"] == "InService"),
         )
         for group in (described[name] for name in names)
     ]

@@ -18,6 +18,7 @@ class Answer:
         coming: Builders that are on their way.
         max_capacity: Builders that may be there.
         message: The same in words.
+        builders: The ids of the instances that are builders in service. Empty where builders are no instances.
     """
 
     waiting_jobs: int
@@ -26,6 +27,7 @@ class Answer:
     coming: int
     max_capacity: int
     message: str
+    builders: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return it as the caller gets it."""

@@ -34,12 +34,12 @@ class BuilderGroup:
             LookupError: A group is not there.
         """
         group, fallback = read_groups(self._client, self._names)
-        desired, in_service = wanted(group, fallback), group.in_service + fallback.in_service
+        desired, serving = wanted(group, fallback), group.serving + fallback.serving
         return Capacity(
             desired=desired,
             maximum=group.maximum,
-            in_service=in_service,
-            problem=self._problem() if desired > in_service else None,
+            serving=serving,
+            problem=self._problem() if desired > len(serving) else None,
         )
 
     def set_desired(self, desired: int) -> None:

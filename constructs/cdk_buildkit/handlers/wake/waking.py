@@ -18,13 +18,13 @@ class Capacity:
     Args:
         desired: Builders that are wanted.
         maximum: Builders that there may be.
-        in_service: Builders that serve.
+        serving: The builders that serve, by their instances' ids.
         problem: Why the last launch failed, or None.
     """
 
     desired: int
     maximum: int
-    in_service: int
+    serving: tuple[str, ...] = ()
     problem: str | None = None
 
 
@@ -95,23 +95,25 @@ def _raise(group: Group, lock: Lock, wanted: int, last: int) -> Capacity:
     finally:
         # What was not set now must not be remembered anew: a builder may have gone since, and callers ask all the time.
         lock.release(given)
-    return Capacity(desired=desired, maximum=capacity.maximum, in_service=capacity.in_service, problem=capacity.problem)
+    return Capacity(desired=desired, maximum=capacity.maximum, serving=capacity.serving, problem=capacity.problem)
 
 
 def _answer(waiting_jobs: int, wanted: int, capacity: Capacity) -> Answer:
-    coming = max(0, capacity.desired - capacity.in_service)
+    in_service = len(capacity.serving)
+    coming = max(0, capacity.desired - in_service)
     return Answer(
         waiting_jobs=waiting_jobs,
         wanted=wanted,
-        in_service=capacity.in_service,
+        in_service=in_service,
         coming=coming,
         max_capacity=capacity.maximum,
         message=_message(wanted, coming, capacity),
+        builders=capacity.serving,
     )
 
 
 def _message(wanted: int, coming: int, capacity: Capacity) -> str:
-    words = f"{count_builders(capacity.in_service)} in service, {coming} coming"
+    words = f"{count_builders(len(capacity.serving))} in service, {coming} coming"
     if wanted > capacity.maximum:
         words += f"; the waiting jobs call for {wanted}, and max_capacity is {capacity.maximum}"
     if coming and capacity.problem:

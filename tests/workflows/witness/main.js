@@ -1,0 +1,1 @@
+// Its other half is what it is for.
