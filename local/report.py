@@ -86,8 +86,8 @@ class JobRun:
         case: Its build, on a fresh builder.
         connect_seconds: How long the hook before its first step took.
         left: What the hook after its last step has left of certificates and builders.
-        s3_access_keys: Every key that signed a request to the cache bucket meanwhile.
-        denied: What anybody was refused meanwhile.
+        s3_access_keys: Every key that signed a request to the cache bucket once it was connected.
+        denied: What anybody was refused from the hook before its first step on.
     """
 
     case: Case
