@@ -139,7 +139,7 @@ class Balancer:
             return "healthy"
         return "initial" if known.unhealthy_since is None else "unhealthy"
 
-    def wait_until_healthy(self, target: str, seconds: float = 20) -> None:
+    def wait_until_healthy(self, target: str, seconds: float = 60) -> None:
         """Wait for a target.
 
         Raises:
