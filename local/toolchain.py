@@ -37,6 +37,7 @@ DEBIAN_PACKAGES = {
     "iptables": "iptables",
     "slirp4netns": "slirp4netns",
     "ip": "iproute2",
+    "ps": "procps",
     "mkfs.xfs": "xfsprogs",
     "systemd-analyze": "systemd",
     # A virtual machine, and what its kernel, udev and disks need; there is none for other processors.
