@@ -10,6 +10,7 @@ from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from buildkit_ops.architecture import Architecture
+from cdk_buildkit.acknowledgements import acknowledge
 from cdk_buildkit.builder_images import IMAGE_ALLOWED, how_to_find_digest, is_pinned
 from cdk_buildkit.eks_builder_fleet import EksBuilderFleet
 from cdk_buildkit.kubernetes_manifest import KubernetesManifest
@@ -109,6 +110,10 @@ class RunnerScaleSet(Construct):
         builders.grant_wake(self.role)
         for repository in repositories:
             repository.grant_pull_push(self.role)
+        if repositories:
+            acknowledge(
+                self.role, "IAM5[Resource::*]", "A login to ECR, ecr:GetAuthorizationToken, is for no one repository."
+            )
         identity = eks.CfnPodIdentityAssociation(
             self,
             "Identity",
