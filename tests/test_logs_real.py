@@ -144,11 +144,16 @@ def test_no_line_is_lost_when_the_shipper_is_killed_again_and_again(lab: Lab, bu
 
 
 def test_a_stop_of_the_shipper_sends_what_was_printed_before_it(lab: Lab, builder: Builder) -> None:
+    # Whoever was killed last has been started again, once a line that came afterwards is there.
+    run(builder, "python3", "-c", PRINT, "1999", "2000", "0")
+    wait_for(lambda: 1999 in numbers(lab, builder))
+
     run(builder, "python3", "-c", PRINT, "2000", "2010", "0")
     run(builder, "/usr/local/bin/systemctl", "stop", "builder-logs.service")
-
-    assert set(numbers(lab, builder)) >= set(range(2000, 2010))
+    sent = numbers(lab, builder)
     run(builder, "/usr/local/bin/systemctl", "start", "builder-logs.service")
+
+    assert set(sent) >= set(range(2000, 2010))
 
 
 def test_lines_of_a_time_without_cloudwatch_are_sent_when_it_is_back(lab: Lab, builder: Builder) -> None:
