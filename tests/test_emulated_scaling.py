@@ -90,6 +90,19 @@ def test_a_share_of_pull_requests_builders_is_on_demand(account: Account) -> Non
     assert (distribution["OnDemandBaseCapacity"], distribution["OnDemandPercentageAboveBaseCapacity"]) == (1, 25)
 
 
+def test_a_change_of_a_groups_size_leaves_what_it_launches(account: Account) -> None:
+    before = account.group("pull-requests")
+    sizes = {name: before[name] for name in ("MinSize", "MaxSize")}
+    name, autoscaling = before["AutoScalingGroupName"], account.aws.client("autoscaling")
+
+    autoscaling.update_auto_scaling_group(AutoScalingGroupName=name, MinSize=0, MaxSize=50)
+    changed = account.group("pull-requests")
+    autoscaling.update_auto_scaling_group(AutoScalingGroupName=name, **sizes)
+
+    assert changed["MaxSize"] == 50
+    assert changed["MixedInstancesPolicy"] == before["MixedInstancesPolicy"]
+
+
 def test_a_burst_of_calls_to_the_function_is_as_the_largest_of_them(account: Account) -> None:
     random.seed(4)
     jobs = [random.randint(1, 13) for _ in range(23)] + [14]  # noqa: S311 - it protects nothing

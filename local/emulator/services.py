@@ -1,10 +1,12 @@
 """Mends moto's services where they are wrong about something that the templates declare."""
 
 import base64
+import copy
 import hashlib
 import threading
 from collections.abc import Callable, Mapping
 
+from moto.autoscaling.models import FakeAutoScalingGroup
 from moto.autoscaling.responses import AutoScalingResponse
 from moto.cloudformation.models import Stack
 from moto.core.responses import ActionResult
@@ -32,6 +34,7 @@ def mend() -> None:
     replace(ELBv2Backend, "modify_target_group_attributes", accepting)
     keeping_all = _keeping_all(AutoScalingResponse.create_auto_scaling_group)
     replace(AutoScalingResponse, "create_auto_scaling_group", keeping_all)
+    replace(FakeAutoScalingGroup, "update", _keeping_policy(FakeAutoScalingGroup.update))
     following = _following_current(SecretsManagerBackend.update_secret_version_stage)
     replace(SecretsManagerBackend, "update_secret_version_stage", following)
     replace(S3Response, "put_object", _checking_sum(S3Response.put_object))
@@ -71,6 +74,21 @@ def _keeping_all(create: Callable[..., object]) -> Callable[..., object]:
             if name in given:
                 setattr(group, attribute, given[name])
         return answer
+
+    return wrapper
+
+
+def _keeping_policy(update: Callable[..., None]) -> Callable[..., None]:
+    """Let a change of a group that says nothing of what it launches leave its mixed instances policy: moto drops it."""
+
+    def wrapper(group: FakeAutoScalingGroup, **given: object) -> None:
+        names = ("mixed_instances_policy", "launch_template", "launch_config_name")
+        if group.mixed_instances_policy and not any(given.get(name) for name in names):
+            policy = copy.deepcopy(group.mixed_instances_policy)
+            # It takes either of the two that it keeps.
+            policy["LaunchTemplate"]["LaunchTemplateSpecification"].pop("LaunchTemplateName", None)
+            given["mixed_instances_policy"] = policy
+        update(group, **given)
 
     return wrapper
 
