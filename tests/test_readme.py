@@ -71,6 +71,7 @@ def test_the_commands_of_a_client_build_for_both_architectures_by_the_fleets_nam
         "XDG_STATE_HOME": str(tmp_path / "state"),
     }
     assert len(CLIENT_COMMANDS) == 3
+    position = lab.emulator.log.position
     with (
         lab.builder("main", Architecture.X86_64) as x86_64,
         lab.builder("main", Architecture.ARM64) as arm64,
@@ -93,7 +94,7 @@ def test_the_commands_of_a_client_build_for_both_architectures_by_the_fleets_nam
 
             assert completed.returncode == 0, completed.stderr
     for architecture in Architecture:
-        puts = [each for each in lab.cache_requests(architecture) if each.method == "PUT" and each.key]
+        puts = [each for each in lab.cache_requests(architecture, since=position) if each.method == "PUT" and each.key]
         assert "main/manifests/app/feature" in {each.key for each in puts}
         assert OPERATOR_ACCESS_KEY not in {each.access_key for each in puts}
 
