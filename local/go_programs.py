@@ -95,6 +95,21 @@ def install_program(
             built.replace(bin_directory / name)
 
 
+def install_by_itself(program: GoProgram) -> Path:
+    """Build a module's one program into a directory of its own, once, and return its path.
+
+    Raises:
+        ToolchainError: It cannot be built here.
+    """
+    (name,) = program.packages.values()
+    directory = CACHE / f"{name}-{program.version}"
+    directory.mkdir(parents=True, exist_ok=True)
+    with locked(directory / "lock"):
+        if not (directory / name).exists():
+            install_program(program, directory, directory)
+    return directory / name
+
+
 def find_go(directory: Path, progress: Callable[[str], None] = lambda _: None) -> str:
     """Return the path of a Go that is new enough, PATH's or one that is installed in the directory.
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from local.go_modules import KARPENTER, KEDA, LOAD_BALANCER_CONTROLLER, GoModule, fetch_module
-from local.go_programs import CACHE, GoProgram, ToolchainError, install_program, locked
+from local.go_programs import GoProgram, ToolchainError, install_by_itself
 from local.keda import install_scaler
 from local.kubernetes_objects import install_decoder
 
@@ -34,13 +34,7 @@ def install_linter() -> Path:
     Raises:
         ToolchainError: It cannot be built here.
     """
-    directory = CACHE / f"kube-score-{LINTER.version}"
-    directory.mkdir(parents=True, exist_ok=True)
-    program = directory / "kube-score"
-    with locked(directory / "lock"):
-        if not program.exists():
-            install_program(LINTER, directory, directory)
-    return program
+    return install_by_itself(LINTER)
 
 
 def main() -> None:

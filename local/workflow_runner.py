@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from local.deployment import REPOSITORY
-from local.go_programs import CACHE, GoProgram, ToolchainError, install_program, locked
+from local.go_programs import CACHE, GoProgram, ToolchainError, install_by_itself, locked
 
 REQUIREMENTS = REPOSITORY / "constructs" / "cdk_buildkit" / "runner" / "requirements.txt"
 """What the tool needs, each with its sum."""
@@ -30,13 +30,7 @@ def install_act() -> Path:
     Raises:
         ToolchainError: It cannot be built here.
     """
-    directory = CACHE / f"act-{ACT.version}"
-    directory.mkdir(parents=True, exist_ok=True)
-    program = directory / "act"
-    with locked(directory / "lock"):
-        if not program.exists():
-            install_program(ACT, directory, directory)
-    return program
+    return install_by_itself(ACT)
 
 
 def fetch_packages() -> Path:

@@ -9,8 +9,7 @@ from aws_cdk import aws_ecr as ecr
 from aws_cdk import aws_iam as iam
 from constructs import Construct, IConstruct, IValidation
 
-from cdk_buildkit.acknowledgements import acknowledge
-from cdk_buildkit.builder_fleet import BuilderFleet, other_readers
+from cdk_buildkit.builder_fleet import BuilderFleet, grant_build, other_readers
 from cdk_buildkit.github_runner_fleet import GithubRunnerFleet
 from cdk_buildkit.github_subjects import GithubSubjects
 from cdk_buildkit.runner_scale_set import RunnerScaleSet
@@ -80,14 +79,7 @@ class GithubActionsRole(Construct):
                 int(min(longest_build + _AFTER_BUILD, _LONGEST_SESSION).total_seconds())
             ),
         )
-        builders.grant_connect(self.role)
-        builders.grant_wake(self.role)
-        for repository in repositories:
-            repository.grant_pull_push(self.role)
-        if repositories:
-            acknowledge(
-                self.role, "IAM5[Resource::*]", "A login to ECR, ecr:GetAuthorizationToken, is for no one repository."
-            )
+        grant_build(builders, self.role, repositories=repositories)
         if subjects.pull_requests:
             self.node.add_validation(_PullRequestsAlone(self))
 

@@ -10,7 +10,7 @@ from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from buildkit_ops.architecture import Architecture
-from cdk_buildkit.acknowledgements import acknowledge
+from cdk_buildkit.builder_fleet import grant_build
 from cdk_buildkit.builder_images import IMAGE_ALLOWED, how_to_find_digest, is_pinned
 from cdk_buildkit.eks_builder_fleet import EksBuilderFleet
 from cdk_buildkit.kubernetes_manifest import KubernetesManifest
@@ -106,14 +106,7 @@ class RunnerScaleSet(Construct):
             assumed_by=pod_identity_principal(cluster, namespace=self.namespace, service_account=SERVICE_ACCOUNT),
             description="GitHub runners: the client certificate of their builders, waking, registries",
         )
-        builders.grant_connect(self.role)
-        builders.grant_wake(self.role)
-        for repository in repositories:
-            repository.grant_pull_push(self.role)
-        if repositories:
-            acknowledge(
-                self.role, "IAM5[Resource::*]", "A login to ECR, ecr:GetAuthorizationToken, is for no one repository."
-            )
+        grant_build(builders, self.role, repositories=repositories)
         identity = eks.CfnPodIdentityAssociation(
             self,
             "Identity",
