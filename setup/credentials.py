@@ -56,9 +56,8 @@ def fetch_token() -> str:
 def assume(role: str, token: str) -> dict[str, str]:
     """Return the keys of a session in the role, as a credential process prints them."""
     run, attempt = (os.environ.get(f"GITHUB_RUN_{each}", "0") for each in ("ID", "ATTEMPT"))
-    client = boto3.client(
-        "sts", region_name=os.environ.get("CDK_BUILDKIT_REGION") or None, config=Config(signature_version=UNSIGNED)
-    )
+    region = os.environ.get("CDK_BUILDKIT_REGION") or os.environ.get("AWS_REGION") or None
+    client = boto3.client("sts", region_name=region, config=Config(signature_version=UNSIGNED))
     session = client.assume_role_with_web_identity(
         RoleArn=role, RoleSessionName=f"github-{run}-{attempt}", WebIdentityToken=token
     )["Credentials"]

@@ -177,3 +177,12 @@ def test_the_tags_that_a_repository_has_are_found(
 def test_a_repository_that_is_not_there_is_no_empty_one(account: Callable[[object], Account]) -> None:
     with pytest.raises(ToolError, match="could not look into the repository app in eu-west-1"):
         account(refusal("RepositoryNotFoundException")).tags_of("app", "111122223333", ["a"])
+
+
+def test_the_environments_region_is_taken_as_other_clients_take_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    assert Account().region == "eu-central-1"
+
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    assert Account().region == "eu-west-1"
+    assert Account(region="us-east-1").region == "us-east-1"

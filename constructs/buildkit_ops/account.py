@@ -1,6 +1,7 @@
 """The calls to AWS of the tool `cdk-buildkit`, with the caller's own credentials, which stay on this machine."""
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -56,6 +57,8 @@ class Account:
 
     def __init__(self, *, region: str | None = None, profile: str | None = None) -> None:
         try:
+            # Every other client of AWS reads AWS_REGION; boto3 reads AWS_DEFAULT_REGION alone.
+            region = region or os.environ.get("AWS_REGION") or None
             self._session = boto3.Session(region_name=region, profile_name=profile)
         except ProfileNotFound as error:
             raise ToolError(NO_CREDENTIALS, reason=_words(error)) from None
